@@ -1,0 +1,450 @@
+//! Storage as the core sees it: operations out, answers in.
+//!
+//! The core hands an [`Op`] to its caller with an [`OpId`](crate::id::OpId) and goes on; the answer
+//! comes back as an event. Operations that name the same key are carried out in the order they
+//! were given; nothing is promised between keys. What every operation means is written once, in
+//! [`model::Model`]; every backend is held to it.
+//!
+//! Times are part of the operations, so that a store needs no clock of its own to be checked.
+
+pub mod model;
+
+use crate::id::{ConnId, Key, MessageId};
+use crate::record::DeathReason;
+use crate::time::{Span, Time};
+use bytes::Bytes;
+use bytestring::ByteString;
+
+/// One thing for the store to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// Keep a message; answered with [`Answer::Appended`]. Idempotent by message id.
+    Append(Append),
+    /// Read the oldest messages of a mailbox; answered with [`Answer::Loaded`].
+    Load {
+        /// Whose mailbox.
+        key: Key,
+        /// At most this many messages.
+        max_messages: u32,
+        /// No further message once this many payload bytes are read; the first always is.
+        max_bytes: u64,
+    },
+    /// Forget confirmed messages, also those that are dead letters by now; answered with
+    /// [`Answer::Removed`]. Ids that are not there are counted, nothing else.
+    Remove {
+        /// Whose mailbox.
+        key: Key,
+        /// Which messages.
+        ids: Vec<MessageId>,
+    },
+    /// Note failed tries; answered with [`Answer::Retried`]. Never lowers a message's tries.
+    Retry {
+        /// Whose mailbox.
+        key: Key,
+        /// Which messages, and what is known of them now.
+        retries: Vec<Retry>,
+    },
+    /// Turn messages into dead letters; answered with [`Answer::Buried`].
+    Bury {
+        /// Whose mailbox.
+        key: Key,
+        /// Which messages; those that are not waiting are left alone.
+        ids: Vec<MessageId>,
+        /// Why.
+        reason: DeathReason,
+        /// When.
+        at: Time,
+    },
+    /// List messages whose time to live is over, oldest expiry first; answered with
+    /// [`Answer::Expired`]. Changes nothing: the core buries those that are not being delivered.
+    Expire {
+        /// Messages that expire at this time or before are listed.
+        now: Time,
+        /// Only those after this place, when a sweep goes on.
+        after: Option<ExpiryCursor>,
+        /// At most this many.
+        limit: u32,
+    },
+    /// Which node serves a key.
+    Claim(ClaimOp),
+    /// Dead letters.
+    Dead(DeadOp),
+    /// Sessions of link clients.
+    Session(SessionOp),
+    /// Devices and their log.
+    Device(DeviceOp),
+}
+
+/// A message to keep.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Append {
+    /// Whose mailbox it joins, at the end.
+    pub key: Key,
+    /// Its name. Appending the same id again changes nothing and is answered as the first time.
+    pub id: MessageId,
+    /// What is written to the client.
+    pub payload: Bytes,
+    /// When its push was read.
+    pub accepted_at: Time,
+    /// From when on it may be buried for its age.
+    pub expires_at: Time,
+    /// What the push will be answered once this is done; kept beside the idempotency id.
+    pub promise: Promise,
+    /// The back end's own name for the push.
+    pub idempotency: Option<Idempotency>,
+    /// `Some` when the key has no connection: merge with the last waiting message if its payload is
+    /// the same and it was accepted within this span before `accepted_at`.
+    pub merge_within: Option<Span>,
+    /// How many messages may wait; beyond it the oldest is buried ([`DeathReason::Limit`]).
+    pub limit: u32,
+    /// The newest message that is being delivered. Messages up to this one do not count as waiting:
+    /// they are neither merged with nor buried.
+    pub window_end: Option<MessageId>,
+}
+
+/// What a push is answered once its message is safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promise {
+    /// It was or will at once be written to a live connection.
+    Ok,
+    /// It will be written later.
+    Queued,
+}
+
+/// A back end's own name for a push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The name, unique per key.
+    pub name: ByteString,
+    /// For how long after `accepted_at` a second push under this name is a duplicate.
+    pub window: Span,
+}
+
+/// A failed try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Of which message.
+    pub id: MessageId,
+    /// How many tries have failed.
+    pub tries: u32,
+    /// It is not written again before this time.
+    pub not_before: Time,
+}
+
+/// A place in the order of expiry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ExpiryCursor {
+    /// When the message expires.
+    pub expires_at: Time,
+    /// Which message.
+    pub id: MessageId,
+}
+
+/// Operations on which node serves a key. A node's claims hold while its lease does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClaimOp {
+    /// Extend the node's lease; answered with [`ClaimAnswer::Renewed`].
+    Renew {
+        /// Which node.
+        node: Node,
+        /// The time now.
+        now: Time,
+        /// Until when the lease holds.
+        until: Time,
+    },
+    /// Take the key, also from another node: the newest claim wins. Answered with
+    /// [`ClaimAnswer::Claimed`].
+    Claim {
+        /// Which key.
+        key: Key,
+        /// For which node.
+        node: Node,
+        /// The time now; a holder whose lease ended before it is no holder.
+        now: Time,
+    },
+    /// Give the key up, if the epoch is still the current one; answered with
+    /// [`ClaimAnswer::Released`].
+    Release {
+        /// Which key.
+        key: Key,
+        /// The epoch that [`ClaimAnswer::Claimed`] gave.
+        epoch: u64,
+    },
+}
+
+/// One run of one node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Node {
+    /// The node's configured name.
+    pub name: ByteString,
+    /// Which run of it.
+    pub incarnation: u32,
+}
+
+/// Operations on dead letters.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DeadOp {
+    /// List dead letters in order of death; answered with [`DeadAnswer::Listed`].
+    List {
+        /// Which ones.
+        filter: DeadFilter,
+        /// Only those after this one.
+        after: Option<DeadCursor>,
+        /// At most this many.
+        limit: u32,
+    },
+    /// Let dead letters of one key wait again, at their old places, with no tries charged and their
+    /// history kept; answered with [`DeadAnswer::Requeued`].
+    Requeue {
+        /// Whose.
+        key: Key,
+        /// Which of them; all of the key when empty.
+        ids: Vec<MessageId>,
+        /// When they expire now.
+        expires_at: Time,
+    },
+    /// Drop dead letters for good; answered with [`DeadAnswer::Purged`].
+    Purge {
+        /// Which ones.
+        filter: DeadFilter,
+        /// At most this many.
+        limit: u32,
+    },
+    /// Drop the oldest dead letters while there are more than `keep`; answered with
+    /// [`DeadAnswer::Purged`].
+    Trim {
+        /// How many may stay.
+        keep: u64,
+        /// At most this many are dropped at once.
+        limit: u32,
+    },
+}
+
+/// Which dead letters. Every condition that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeadFilter {
+    /// Of this key.
+    pub key: Option<Key>,
+    /// Dead for this reason.
+    pub reason: Option<DeathReason>,
+    /// Dead at this time or before.
+    pub until: Option<Time>,
+}
+
+/// A place in the order of death.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeadCursor {
+    /// When the message died.
+    pub at: Time,
+    /// Which message.
+    pub id: MessageId,
+}
+
+/// Operations on sessions.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SessionOp {
+    /// Keep a session, replacing the one of the same id; answered with [`Answer::SessionKept`].
+    Put(Session),
+    /// Read a session that has not expired; answered with [`Answer::SessionFound`].
+    Get {
+        /// Which one.
+        id: ByteString,
+        /// The time now.
+        now: Time,
+    },
+}
+
+/// What survives a link client's reconnects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Its name, chosen by the gateway.
+    pub id: ByteString,
+    /// The key it belongs to.
+    pub key: Key,
+    /// The client's context: a JSON text.
+    pub context: ByteString,
+    /// The number of the last operation applied to the context.
+    pub applied: u64,
+    /// How many messages of the key had died when the session last knew.
+    pub deaths_seen: u64,
+    /// From when on it is unknown.
+    pub expires_at: Time,
+}
+
+/// Operations on devices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceOp {
+    /// Note where a device is connected; answered with [`Answer::DeviceKept`].
+    Link {
+        /// The device's id.
+        device: ByteString,
+        /// Its connection.
+        conn: ConnId,
+    },
+    /// Append to the device log; answered with [`Answer::DeviceKept`].
+    Log {
+        /// The device's id.
+        device: ByteString,
+        /// A JSON text.
+        entry: ByteString,
+    },
+}
+
+/// What the store says to an [`Op`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// To [`Op::Append`].
+    Appended(Appended),
+    /// To [`Op::Load`].
+    Loaded(Loaded),
+    /// To [`Op::Remove`].
+    Removed {
+        /// The list that was given, for reuse.
+        ids: Vec<MessageId>,
+        /// How many of them had been dead letters.
+        withdrawn: u32,
+    },
+    /// To [`Op::Retry`].
+    Retried,
+    /// To [`Op::Bury`]: the messages that are dead letters now.
+    Buried(Vec<MessageId>),
+    /// To [`Op::Expire`]: oldest first.
+    Expired(Vec<Expired>),
+    /// To [`Op::Claim`].
+    Claim(ClaimAnswer),
+    /// To [`Op::Dead`].
+    Dead(DeadAnswer),
+    /// To [`SessionOp::Put`].
+    SessionKept,
+    /// To [`SessionOp::Get`].
+    SessionFound(Option<Session>),
+    /// To [`Op::Device`].
+    DeviceKept,
+    /// To any operation: it did not happen, or it is not known to have happened. The text names the
+    /// error.
+    Failed(String),
+}
+
+/// What became of a message to keep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// It is kept.
+    Stored {
+        /// Its place in the mailbox: larger than those before it.
+        position: u64,
+        /// The messages buried to make room ([`DeathReason::Limit`]).
+        evicted: Vec<MessageId>,
+    },
+    /// The last waiting message is the same and stands for both.
+    Merged {
+        /// That message.
+        into: MessageId,
+    },
+    /// The idempotency id was seen before, with the same payload.
+    Duplicate {
+        /// The first push's message.
+        first: MessageId,
+        /// What the first push was answered.
+        promise: Promise,
+    },
+    /// The idempotency id was seen before, with another payload.
+    Conflict,
+}
+
+/// The oldest messages of a mailbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// In order of position.
+    pub messages: Vec<StoredMessage>,
+    /// The position of the mailbox's last message; `None` when it is empty.
+    pub tail: Option<u64>,
+}
+
+/// A message as the store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredMessage {
+    /// Its name.
+    pub id: MessageId,
+    /// Its place in the mailbox.
+    pub position: u64,
+    /// What is written to the client.
+    pub payload: Bytes,
+    /// When its push was read.
+    pub accepted_at: Time,
+    /// From when on it may be buried for its age.
+    pub expires_at: Time,
+    /// How many tries have failed.
+    pub tries: u32,
+    /// It is not written again before this time.
+    pub not_before: Time,
+}
+
+/// A message whose time to live is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expired {
+    /// Whose mailbox it is in.
+    pub key: Key,
+    /// Its place in the order of expiry, and its name.
+    pub cursor: ExpiryCursor,
+}
+
+/// What the store says to a [`ClaimOp`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClaimAnswer {
+    /// The lease is extended.
+    Renewed,
+    /// The key is claimed.
+    Claimed {
+        /// Grows with every claim of the key.
+        epoch: u64,
+        /// Who held it until now, if anyone did.
+        before: Option<Node>,
+    },
+    /// Whether the epoch was still the current one.
+    Released(bool),
+}
+
+/// What the store says to a [`DeadOp`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeadAnswer {
+    /// In order of death.
+    Listed(Vec<DeadLetter>),
+    /// The messages that wait again.
+    Requeued(Vec<MessageId>),
+    /// How many were dropped.
+    Purged(u64),
+}
+
+/// A message set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Whose it was.
+    pub key: Key,
+    /// The message as it was.
+    pub message: StoredMessage,
+    /// When it died.
+    pub at: Time,
+    /// Why.
+    pub reason: DeathReason,
+    /// Its earlier deaths, oldest first: each ended with a requeue.
+    pub history: Vec<(Time, DeathReason)>,
+}
+
+impl Op {
+    /// The operation's name in logs.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Append(_) => "append",
+            Self::Load { .. } => "load",
+            Self::Remove { .. } => "remove",
+            Self::Retry { .. } => "retry",
+            Self::Bury { .. } => "bury",
+            Self::Expire { .. } => "expire",
+            Self::Claim(_) => "claim",
+            Self::Dead(_) => "dead",
+            Self::Session(_) => "session",
+            Self::Device(_) => "device",
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The meaning of every storage operation, as a pure in-memory model.

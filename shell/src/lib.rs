@@ -1,0 +1,5 @@
+//! Part of the Steadfast push gateway: sockets, disk, configuration, logs.
+
+pub mod journal;
+pub mod machine;
+pub mod store;
