@@ -1,7 +1,52 @@
 //! The text formats spoken over connections: text in, typed message out. No state, no clock.
+//!
+//! - [`json`] reads JSON as the original did, and `php` casts its values as PHP does.
+//!
+//! Everything here is a pure function. What a message leads to is for the gateway; how messages are
+//! framed is for the shell's codecs; the link protocol has a module of its own.
+
+pub mod json;
+mod php;
+
+use crate::id::Key;
+
+/// How the keys of devices begin. Only the device dialect binds such keys; pushes reach them by it.
+pub const RESERVED_PREFIX: &str = "device:";
+
+/// The key of the device with this id.
+#[must_use]
+pub fn device_key(id: &str) -> Key {
+    Key::new([RESERVED_PREFIX, id].concat())
+}
 
 /// Cuts space, TAB, LF, CR, NUL and VT at both ends, and nothing else: PHP's `trim`.
 #[must_use]
 pub fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\n', '\r', '\0', '\x0b'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn six_characters_are_trimmed_and_no_other() {
+        for (text, expect) in [
+            ("", ""),
+            (" \t\n\r\0\x0b", ""),
+            ("\t\0\x0b 5 \n\r\0\x0b\t", "5"),
+            ("a \t b", "a \t b"),
+            ("\x0c5\x0c", "\x0c5\x0c"),
+            ("\u{a0}5\u{a0}", "\u{a0}5\u{a0}"),
+            ("\x015\x1f", "\x015\x1f"),
+            ("\u{3000}5\x7f", "\u{3000}5\x7f"),
+        ] {
+            assert_eq!(trim(text), expect, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn device_keys_have_the_reserved_prefix() {
+        assert_eq!(&*device_key("A-1"), "device:A-1");
+    }
 }
