@@ -1,5 +1,6 @@
 //! The text formats spoken over connections: text in, typed message out. No state, no clock.
 //!
+//! - [`push`] reads the lines of back ends.
 //! - [`json`] reads JSON as the original did, and `php` casts its values as PHP does.
 //!
 //! Everything here is a pure function. What a message leads to is for the gateway; how messages are
@@ -7,6 +8,7 @@
 
 pub mod json;
 mod php;
+pub mod push;
 
 use crate::id::Key;
 
