@@ -1,11 +1,15 @@
 //! The text formats spoken over connections: text in, typed message out. No state, no clock.
 //!
 //! - [`push`] reads the lines of back ends.
+//! - [`inbound`] tells what a client's message is, trying one dialect after the other.
+//! - [`answer`] has the texts that clients are answered.
 //! - [`json`] reads JSON as the original did, and `php` casts its values as PHP does.
 //!
 //! Everything here is a pure function. What a message leads to is for the gateway; how messages are
 //! framed is for the shell's codecs; the link protocol has a module of its own.
 
+pub mod answer;
+pub mod inbound;
 pub mod json;
 mod php;
 pub mod push;
