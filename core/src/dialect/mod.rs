@@ -3,6 +3,7 @@
 //! - [`push`] reads the lines of back ends.
 //! - [`inbound`] tells what a client's message is, trying one dialect after the other.
 //! - [`answer`] has the texts that clients are answered.
+//! - [`url`] finds a key in a request target.
 //! - [`json`] reads JSON as the original did, and `php` casts its values as PHP does.
 //!
 //! Everything here is a pure function. What a message leads to is for the gateway; how messages are
@@ -13,6 +14,7 @@ pub mod inbound;
 pub mod json;
 mod php;
 pub mod push;
+pub mod url;
 
 use crate::id::Key;
 
