@@ -6,11 +6,20 @@
 
 #![forbid(unsafe_code)]
 
+mod backoff;
 pub mod command;
 pub mod config;
+mod connection;
 pub mod dialect;
 pub mod event;
+pub mod gateway;
 pub mod id;
+mod mailbox;
+mod operations;
+mod pushers;
 pub mod record;
+mod registry;
 pub mod store;
 pub mod time;
+mod timers;
+pub mod trace;

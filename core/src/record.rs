@@ -293,11 +293,6 @@ pub enum DeliveryRecord {
         /// How many messages.
         count: u32,
     },
-    /// A dead letter waits again on an operator's request. Log: `[dead requeue]`.
-    Requeued {
-        /// How many messages.
-        count: u32,
-    },
     /// A message whose push was answered `fail` is no longer kept. Log: `[forgotten]`.
     Forgotten {
         /// Which message.
@@ -367,4 +362,82 @@ pub enum StoreRecord {
         /// How many.
         count: u64,
     },
+}
+
+impl Record {
+    /// The word in brackets by which operators search for records of this kind.
+    #[must_use]
+    pub fn tag(&self) -> &'static str {
+        match self {
+            Self::Connection(_, record) => record.tag(),
+            Self::Push(_, record) => record.tag(),
+            Self::Delivery(_, record) => record.tag(),
+            Self::Store(_, record) => record.tag(),
+            Self::StaleId => "[stale id]",
+            Self::Late(_) => "[stall]",
+        }
+    }
+}
+
+impl ConnRecord {
+    fn tag(&self) -> &'static str {
+        match self {
+            Self::Received { .. } => "[recv]",
+            Self::HeartbeatReceived { dialect: Dialect::Web, .. } => "[heartbeat web recv]",
+            Self::HeartbeatReceived { .. } => "[heartbeat client recv]",
+            Self::HeartbeatAnswered { dialect: Dialect::Web, .. } => "[heartbeat web send]",
+            Self::HeartbeatAnswered { .. } => "[heartbeat client send]",
+            Self::Bound { .. } => "[bind]",
+            Self::BindRefused { .. } => "[bind refused]",
+            Self::TakenOver { .. } => "[takeover]",
+            Self::StandbyTookOver { .. } => "[standby]",
+            Self::IdleTimedOut { .. } => "[heartbeat timeout]",
+            Self::PongOverdue { .. } => "[pong timeout]",
+            Self::PongUnsupported { .. } => "[no pong]",
+            Self::Closed { .. } => "[close]",
+        }
+    }
+}
+
+impl PushRecord {
+    fn tag(&self) -> &'static str {
+        match self {
+            Self::Prepared { .. } => "[push prepare]",
+            Self::Ok { .. } => "[push ok]",
+            Self::Missed { .. } => "[push miss]",
+            Self::Queued { .. } => "[push queued]",
+            Self::Merged { .. } => "[push merged]",
+            Self::Duplicate { .. } => "[push duplicate]",
+            Self::Failed { .. } => "[push send exception]",
+            Self::Refused { .. } => "[push refused]",
+            Self::Unfinished { .. } => "[push unfinished]",
+            Self::Paused { .. } => "[push pause]",
+            Self::Resumed => "[push resume]",
+        }
+    }
+}
+
+impl DeliveryRecord {
+    fn tag(&self) -> &'static str {
+        match self {
+            Self::Written { .. } => "[retry ok]",
+            Self::Confirmed { .. } => "[confirm]",
+            Self::TryFailed { .. } => "[retry fail]",
+            Self::Died { .. } => "[retry drop]",
+            Self::Withdrawn { .. } => "[dead withdrawn]",
+            Self::Forgotten { .. } => "[forgotten]",
+            Self::RemovalsBehind { .. } => "[remove backlog]",
+        }
+    }
+}
+
+impl StoreRecord {
+    fn tag(&self) -> &'static str {
+        match self {
+            Self::Failed { .. } => "[store fail]",
+            Self::TimedOut { .. } => "[store timeout]",
+            Self::Retried { .. } => "[store retry]",
+            Self::DeadDropped { .. } => "[dead drop]",
+        }
+    }
 }

@@ -1,0 +1,266 @@
+//! One client connection: opening → unbound → bound to a key → closed.
+//!
+//! Patience is kept in a clock of its own: [`Patience`] subtracts the time that the process lost, so
+//! that a stalled process does not count its own absence against its clients.
+
+use crate::command::Close;
+use crate::id::ConnId;
+use crate::record::{Dialect, Totals};
+use crate::time::{Span, Time};
+use bytestring::ByteString;
+use std::collections::VecDeque;
+
+/// An instant on the clock that stands still while the process is stalled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Patience(pub(crate) Time);
+
+/// One client socket.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) id: ConnId,
+    pub(crate) phase: Phase,
+    pub(crate) opened_at: Time,
+    /// The last sign of life, of the kind that counts for this connection.
+    pub(crate) heard_at: Patience,
+    /// Whether a ping asks for a sign of life since `heard_at`.
+    pub(crate) idle_pinged: bool,
+    pub(crate) pings: Pings,
+    pub(crate) totals: Totals,
+    /// When the connection's timer fires, which may be before its deadline.
+    pub(crate) armed: Time,
+}
+
+/// Where a connection is in its life.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// Its upgrade request has not come.
+    Opening,
+    /// It has sent no first message.
+    Unbound,
+    /// It is addressed by a key.
+    Bound(Binding),
+    /// The core closed it and waits for the caller to say that it is gone.
+    Closing(Close, Option<crate::id::Key>),
+}
+
+/// A connection's place at its mailbox.
+#[derive(Debug)]
+pub(crate) struct Binding {
+    /// The mailbox's slot.
+    pub(crate) mailbox: u32,
+    pub(crate) dialect: Dialect,
+    /// Entries from this number on are meant for this connection.
+    pub(crate) joined: u64,
+    /// Entries below this number and from `joined` on were written to it.
+    pub(crate) written_to: u64,
+    /// Entries below this number are confirmed by it.
+    pub(crate) acked_to: u64,
+    /// Bytes written to it and not confirmed by it.
+    pub(crate) bytes_in_flight: u64,
+    /// How many messages may be in flight: starts at one after a failed try and doubles.
+    pub(crate) allowance: u32,
+    /// When the oldest message was written that no ping covers yet.
+    pub(crate) uncovered_since: Time,
+    /// Answers that wait for the messages that were waiting at bind.
+    pub(crate) backlog: Option<Box<Backlog>>,
+}
+
+/// Answers held back until the messages that were waiting at bind are written.
+#[derive(Debug)]
+pub(crate) struct Backlog {
+    pub(crate) until: Until,
+    pub(crate) answers: VecDeque<(Dialect, ByteString)>,
+    /// When something last moved; the answers wait no longer than a second after it.
+    pub(crate) progress_at: Time,
+}
+
+/// What ends a [`Backlog`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// So many loads have to be answered before the last waiting message is known.
+    Loads(u32),
+    /// The message at this place in the mailbox is written.
+    Position(Option<u64>),
+}
+
+/// The pings of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Pings {
+    /// The payload of the last one.
+    pub(crate) counter: u64,
+    pub(crate) outstanding: Option<Outstanding>,
+    pub(crate) sent_at: Time,
+    pub(crate) speech: Speech,
+}
+
+/// A ping that has not been answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outstanding {
+    /// Its pong confirms the entries below this number …
+    pub(crate) mark: u64,
+    /// … which are this many bytes.
+    pub(crate) bytes: u64,
+    /// Its pong is overdue after this.
+    pub(crate) deadline: Patience,
+    /// Whether a message of the client arrived since.
+    pub(crate) heard: bool,
+    /// Whether all that was written before it is known to have left.
+    pub(crate) drained: bool,
+}
+
+/// Whether a client answers pings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speech {
+    /// It has not answered any, and has let this many go by.
+    Unproven(u8),
+    /// It has answered one.
+    Pongs,
+    /// It never does: what its socket takes counts as confirmed.
+    Mute(Drain),
+}
+
+/// How far a mute connection's socket has taken what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Drain {
+    /// Nothing is awaited.
+    Idle,
+    /// The caller will tell when the entries below this number, so many bytes, are taken.
+    Asked(u64, u64),
+}
+
+impl Default for Speech {
+    fn default() -> Self {
+        Self::Unproven(0)
+    }
+}
+
+/// How many unanswered pings show that a client does not speak pong.
+pub(crate) const MUTE_AFTER: u8 = 3;
+
+impl Connection {
+    pub(crate) fn new(id: ConnId, now: Time, patience: Patience) -> Self {
+        Self {
+            id,
+            phase: Phase::Opening,
+            opened_at: now,
+            heard_at: patience,
+            idle_pinged: false,
+            pings: Pings::default(),
+            totals: Totals::default(),
+            armed: Time::NEVER,
+        }
+    }
+
+    /// The connection's place at its mailbox, if it is bound.
+    pub(crate) fn binding(&self) -> Option<&Binding> {
+        match &self.phase {
+            Phase::Bound(binding) => Some(binding),
+            Phase::Opening | Phase::Unbound | Phase::Closing(..) => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub(crate) fn binding_mut(&mut self) -> Option<&mut Binding> {
+        match &mut self.phase {
+            Phase::Bound(binding) => Some(binding),
+            Phase::Opening | Phase::Unbound | Phase::Closing(..) => None,
+        }
+    }
+
+    /// Counts one message sent.
+    pub(crate) fn count_out(&mut self, bytes: usize) {
+        self.totals.messages_out += 1;
+        self.totals.bytes_out += bytes as u64;
+    }
+}
+
+impl Binding {
+    pub(crate) fn new(mailbox: u32, dialect: Dialect, joined: u64) -> Self {
+        Self {
+            mailbox,
+            dialect,
+            joined,
+            written_to: joined,
+            acked_to: joined,
+            bytes_in_flight: 0,
+            allowance: u32::MAX,
+            uncovered_since: Time::NEVER,
+            backlog: None,
+        }
+    }
+
+    /// Messages written to this connection and not confirmed by it.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.written_to - self.acked_to
+    }
+
+    /// Whether a further message of `bytes` may be written.
+    pub(crate) fn has_room(&self, bytes: u64, max_messages: u32, max_bytes: u64) -> bool {
+        self.in_flight() < u64::from(self.allowance.min(max_messages))
+            && (self.bytes_in_flight == 0 || self.bytes_in_flight + bytes <= max_bytes)
+    }
+
+    /// Whether at least half of the window is free, which is when it pays to load.
+    pub(crate) fn is_half_empty(&self, max_messages: u32, max_bytes: u64) -> bool {
+        self.in_flight() * 2 <= u64::from(self.allowance.min(max_messages))
+            && (self.bytes_in_flight == 0 || self.bytes_in_flight * 2 <= max_bytes)
+    }
+
+    /// Takes the confirmation of the entries below `mark`, which are `bytes`.
+    pub(crate) fn acknowledge(&mut self, mark: u64, bytes: u64) {
+        debug_assert!(mark <= self.written_to, "confirmed {mark} of {}", self.written_to);
+        if mark <= self.acked_to {
+            return;
+        }
+        self.acked_to = mark;
+        self.bytes_in_flight -= bytes;
+        self.allowance = self.allowance.saturating_mul(2);
+    }
+
+    /// Passes over the entries below `number`, which are not written to this connection.
+    pub(crate) fn skip_to(&mut self, number: u64) {
+        if number <= self.written_to {
+            return;
+        }
+        if self.in_flight() == 0 {
+            self.acked_to = number;
+        }
+        self.written_to = number;
+    }
+
+    /// Notes that the answers held back may wait another second.
+    pub(crate) fn progress(&mut self, now: Time) {
+        if let Some(backlog) = &mut self.backlog {
+            backlog.progress_at = now;
+        }
+    }
+}
+
+impl Pings {
+    /// Counts a ping that covers the entries below `mark`, which are `bytes`.
+    pub(crate) fn sent(&mut self, now: Time, mark: u64, bytes: u64, deadline: Patience) -> u64 {
+        debug_assert!(self.outstanding.is_none(), "at most one ping is outstanding");
+        self.counter += 1;
+        self.sent_at = now;
+        self.outstanding =
+            Some(Outstanding { mark, bytes, deadline, heard: false, drained: false });
+        self.counter
+    }
+
+    /// Takes a pong: the ping it answers, if that is the outstanding one.
+    pub(crate) fn answered(&mut self, counter: Option<u64>) -> Option<Outstanding> {
+        if counter != Some(self.counter) {
+            return None;
+        }
+        let answered = self.outstanding.take()?;
+        self.speech = Speech::Pongs;
+        Some(answered)
+    }
+}
+
+impl Patience {
+    /// This long after.
+    pub(crate) fn after(self, span: Span) -> Self {
+        Self(self.0 + span)
+    }
+}

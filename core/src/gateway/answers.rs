@@ -1,0 +1,320 @@
+//! What the store says.
+
+use super::Gateway;
+use crate::backoff;
+use crate::command::{FailReason, Reply};
+use crate::id::{MessageId, OpId};
+use crate::mailbox::{KeyState, Standing};
+use crate::operations::{Pending, PendingAppend};
+use crate::record::{DeathReason, DeliveryRecord, PushRecord, Record, StoreRecord};
+use crate::store::{Answer, Appended, DeadAnswer, DeadFilter, DeadOp, Expired, Op, Promise};
+use std::collections::BTreeMap;
+
+impl Gateway {
+    pub(super) fn on_answer(&mut self, op: OpId, answer: Answer) {
+        let Some(pending) = self.operations.finish(op) else {
+            return self.record(Record::StaleId);
+        };
+        let slot = pending.mailbox();
+        if let Some(slot) = slot {
+            self.mailbox(slot).pending -= 1;
+        }
+        match answer {
+            Answer::Failed(error) => {
+                let (kind, key) = (pending.kind(), self.key_in(slot));
+                self.record(Record::Store(op, StoreRecord::Failed { kind, key, error }));
+                self.on_failed(op, pending);
+            }
+            answer => self.on_success(pending, answer),
+        }
+        if let Some(slot) = slot {
+            self.registry.dispose(slot);
+        }
+    }
+
+    /// An operation that was not answered in time counts as failed.
+    pub(super) fn on_timeout(&mut self, op: OpId) {
+        let Some(pending) = self.operations.finish(op) else { return };
+        let slot = pending.mailbox();
+        if let Some(slot) = slot {
+            self.mailbox(slot).pending -= 1;
+        }
+        let (kind, key) = (pending.kind(), self.key_in(slot));
+        self.record(Record::Store(op, StoreRecord::TimedOut { kind, key }));
+        self.on_failed(op, pending);
+        if let Some(slot) = slot {
+            self.registry.dispose(slot);
+        }
+    }
+
+    fn key_in(&self, slot: Option<u32>) -> Option<crate::id::Key> {
+        slot.map(|slot| self.registry.get(slot).key.clone())
+    }
+
+    fn on_success(&mut self, pending: Pending, answer: Answer) {
+        match (pending, answer) {
+            (Pending::Append(append), Answer::Appended(appended)) => {
+                self.on_appended(append, appended);
+            }
+            (Pending::Load { mailbox, .. }, Answer::Loaded(loaded)) => {
+                self.on_loaded(mailbox, loaded);
+            }
+            (Pending::Remove { mailbox, first, .. }, Answer::Removed { ids, withdrawn }) => {
+                self.reuse_ids(ids);
+                self.on_removed(mailbox, first, withdrawn);
+            }
+            (Pending::Retry { .. }, Answer::Retried) => {}
+            (Pending::Bury { mailbox, reason, .. }, Answer::Buried(ids)) => {
+                self.on_buried(mailbox, reason, &ids);
+            }
+            (Pending::Expire, Answer::Expired(expired)) => self.on_expired(expired),
+            (Pending::TrimDead, Answer::Dead(DeadAnswer::Purged(count))) => {
+                self.on_dead_dropped(count);
+            }
+            (pending, answer) => panic!("the store answered {pending:?} with {answer:?}"),
+        }
+    }
+
+    fn on_appended(&mut self, append: PendingAppend, appended: Appended) {
+        match appended {
+            Appended::Stored { evicted, .. } => {
+                self.on_stored(&append);
+                self.on_buried(append.mailbox, DeathReason::Limit, &evicted);
+            }
+            Appended::Merged { into } => {
+                self.drop_held(&append);
+                let Some(to) = append.reply else { return };
+                let key = self.registry.get(append.mailbox).key.clone();
+                self.record_push(to, PushRecord::Merged { key, id: append.id, into });
+                self.reply(to, Reply::Queued(into));
+            }
+            Appended::Duplicate { first, promise } => {
+                self.drop_held(&append);
+                let Some(to) = append.reply else { return };
+                let key = self.registry.get(append.mailbox).key.clone();
+                self.record_push(to, PushRecord::Duplicate { key, id: append.id, first });
+                self.reply(
+                    to,
+                    match promise {
+                        Promise::Ok => Reply::Ok(first),
+                        Promise::Queued => Reply::Queued(first),
+                    },
+                );
+            }
+            Appended::Conflict => {
+                self.drop_held(&append);
+                self.fail_push(&append, FailReason::Conflict);
+            }
+        }
+    }
+
+    /// A push is safe.
+    fn on_stored(&mut self, append: &PendingAppend) {
+        let slot = append.mailbox;
+        let mut written = append.promise == Promise::Ok;
+        match append.entry {
+            None => {
+                // The store holds a message that the window does not.
+                self.mailbox(slot).fall_behind();
+            }
+            Some(number) => {
+                let entry = self.mailbox(slot).entry_mut(number);
+                let entry = entry.filter(|entry| entry.id == append.id);
+                match entry.map(|entry| (entry.op.take(), &mut entry.standing)) {
+                    Some((_, standing @ Standing::Held)) => *standing = Standing::Ready,
+                    Some(_) => {}
+                    None if append.was_held => written = false,
+                    None => {}
+                }
+            }
+        }
+        if let Some(to) = append.reply {
+            let (key, id) = (self.registry.get(slot).key.clone(), append.id);
+            if written {
+                self.record_push(to, PushRecord::Ok { key, id });
+                self.reply(to, Reply::Ok(id));
+            } else {
+                self.record_push(to, PushRecord::Queued { key, id });
+                self.reply(to, Reply::Queued(id));
+            }
+        }
+        if append.entry.is_none() || append.was_held {
+            self.pump(slot);
+        }
+    }
+
+    /// A push that was not to be written before its answer will never be.
+    fn drop_held(&mut self, append: &PendingAppend) {
+        let Some(number) = append.entry else { return };
+        let mailbox = self.mailbox(append.mailbox);
+        if mailbox.entry(number).is_some_and(|entry| entry.id == append.id) {
+            mailbox.void(number);
+            self.pump(append.mailbox);
+        }
+    }
+
+    fn fail_push(&mut self, append: &PendingAppend, reason: FailReason) {
+        if let Some(to) = append.reply {
+            let key = self.registry.get(append.mailbox).key.clone();
+            self.reply_failed(to, key, append.id, reason);
+        }
+    }
+
+    fn on_removed(&mut self, slot: u32, first: MessageId, withdrawn: u32) {
+        let mailbox = self.registry.get_mut(slot);
+        let was_behind = mailbox.removing >= self.config.max_removing;
+        let ids = mailbox.end_removal(first);
+        mailbox.crowded = false;
+        if withdrawn > 0 {
+            let key = mailbox.key.clone();
+            self.record_delivery(key, DeliveryRecord::Withdrawn { count: withdrawn });
+        }
+        self.reuse_ids(ids);
+        if was_behind {
+            self.pump(slot);
+        }
+    }
+
+    fn on_buried(&mut self, slot: u32, reason: DeathReason, ids: &[MessageId]) {
+        for &id in ids {
+            let key = self.registry.get(slot).key.clone();
+            self.record_delivery(key, DeliveryRecord::Died { id, reason });
+        }
+    }
+
+    /// Buries the expired messages that are not being delivered, and asks for more when there may
+    /// be more.
+    fn on_expired(&mut self, expired: Vec<Expired>) {
+        let more = expired.len() >= super::deadlines::SWEEP_LIMIT as usize;
+        let last = expired.last().map(|expired| expired.cursor);
+        let mut by_key: BTreeMap<_, Vec<MessageId>> = BTreeMap::new();
+        for Expired { key, cursor } in expired {
+            by_key.entry(key).or_default().push(cursor.id);
+        }
+        for (key, mut ids) in by_key {
+            let slot = self.registry.find_or_insert(&key, self.config.bind);
+            let mailbox = self.registry.get(slot);
+            if matches!(mailbox.state, KeyState::Loading(_)) {
+                // What the load brings is being judged; the next sweep sees what is left.
+                continue;
+            }
+            let window = mailbox.ids();
+            ids.retain(|id| !window.contains(id));
+            self.bury(slot, ids, DeathReason::Ttl);
+            self.registry.dispose(slot);
+        }
+        if more {
+            self.sweep_expired(last);
+        }
+    }
+
+    fn on_dead_dropped(&mut self, count: u64) {
+        if count > 0 {
+            let op = OpId { slot: 0, generation: 0 };
+            self.record(Record::Store(op, StoreRecord::DeadDropped { count }));
+        }
+    }
+
+    fn on_failed(&mut self, op: OpId, pending: Pending) {
+        match pending {
+            Pending::Append(append) => self.on_append_failed(&append),
+            Pending::Load { mailbox, attempt } => {
+                if self.registry.get(mailbox).conns.is_empty() {
+                    self.mailbox(mailbox).state = KeyState::Unknown;
+                } else {
+                    self.park(op, Pending::Load { mailbox, attempt: attempt + 1 }, attempt);
+                }
+            }
+            Pending::Remove { mailbox, first, attempt } => {
+                self.park(op, Pending::Remove { mailbox, first, attempt: attempt + 1 }, attempt);
+            }
+            Pending::Retry { mailbox, retries, attempt } => {
+                self.park(op, Pending::Retry { mailbox, retries, attempt: attempt + 1 }, attempt);
+            }
+            Pending::Bury { mailbox, ids, reason, at, attempt } => {
+                let again = Pending::Bury { mailbox, ids, reason, at, attempt: attempt + 1 };
+                self.park(op, again, attempt);
+            }
+            // The next sweep tries again.
+            Pending::Expire | Pending::TrimDead => {}
+        }
+    }
+
+    /// A push may not be safe. If it was written, a pong decides what it is answered.
+    fn on_append_failed(&mut self, append: &PendingAppend) {
+        let Some(to) = append.reply else { return };
+        let mailbox = self.mailbox(append.mailbox);
+        let entry = append.entry.and_then(|number| mailbox.entry_mut(number));
+        match entry.filter(|entry| entry.id == append.id) {
+            Some(entry) if entry.standing == Standing::Ready => {
+                entry.op = None;
+                entry.unpromised = Some(to);
+            }
+            _ => {
+                self.drop_held(append);
+                self.fail_push(append, FailReason::NotStored);
+            }
+        }
+    }
+
+    /// Keeps an operation that must succeed, to be given again later.
+    fn park(&mut self, op: OpId, pending: Pending, attempt: u32) {
+        let slot = pending.mailbox().expect("operations that must succeed are about a mailbox");
+        self.mailbox(slot).pending += 1;
+        let (kind, key) = (pending.kind(), self.key_in(Some(slot)));
+        let record = StoreRecord::Retried { kind, key, attempt: attempt + 1 };
+        self.record(Record::Store(op, record));
+        let at = self.now + backoff::store_delay(attempt, &mut self.rng);
+        self.operations.park(at, pending);
+    }
+
+    /// Gives the parked operations again whose time has come.
+    pub(super) fn unpark(&mut self) {
+        while let Some(pending) = self.operations.unpark(self.now) {
+            let slot = pending.mailbox().expect("operations that must succeed are about a mailbox");
+            self.mailbox(slot).pending -= 1;
+            self.issue_again(pending);
+        }
+    }
+
+    /// Gives the store an operation that can be made from what is remembered of it.
+    pub(super) fn issue_again(&mut self, pending: Pending) {
+        let request = match &pending {
+            Pending::Append(_) | Pending::Expire | Pending::TrimDead => {
+                unreachable!("{pending:?} is never given again")
+            }
+            Pending::Load { mailbox, .. } => self.load_op(*mailbox),
+            Pending::Remove { mailbox, first, .. } => {
+                let mut ids = self.spare_ids.pop().unwrap_or_default();
+                let mailbox = self.registry.get(*mailbox);
+                ids.extend_from_slice(mailbox.removal(*first));
+                Op::Remove { key: mailbox.key.clone(), ids }
+            }
+            Pending::Retry { mailbox, retries, .. } => {
+                let key = self.registry.get(*mailbox).key.clone();
+                Op::Retry { key, retries: retries.clone() }
+            }
+            Pending::Bury { mailbox, ids, reason, at, .. } => {
+                let key = self.registry.get(*mailbox).key.clone();
+                Op::Bury { key, ids: ids.clone(), reason: *reason, at: *at }
+            }
+        };
+        self.issue(pending, request);
+    }
+
+    /// Asks for messages whose time to live is over.
+    pub(super) fn sweep_expired(&mut self, after: Option<crate::store::ExpiryCursor>) {
+        let limit = super::deadlines::SWEEP_LIMIT;
+        self.issue(Pending::Expire, Op::Expire { now: self.now, after, limit });
+    }
+
+    /// Drops dead letters that are too old or too many.
+    pub(super) fn sweep_dead(&mut self) {
+        let limit = super::deadlines::SWEEP_LIMIT;
+        let until = Some(self.now - self.config.dead_keep);
+        let filter = DeadFilter { until, ..DeadFilter::default() };
+        self.issue(Pending::TrimDead, Op::Dead(DeadOp::Purge { filter, limit }));
+        let keep = self.config.dead_limit;
+        self.issue(Pending::TrimDead, Op::Dead(DeadOp::Trim { keep, limit }));
+    }
+}

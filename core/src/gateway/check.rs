@@ -1,0 +1,97 @@
+//! What must hold between the tables, whatever has happened.
+
+use super::Gateway;
+use crate::connection::Phase;
+use crate::mailbox::{KeyState, Standing};
+use crate::operations::Pending;
+use crate::time::Time;
+
+impl Gateway {
+    /// Verifies everything that is kept in more than one place. Looks at every connection and
+    /// message in memory: for tests and simulations.
+    ///
+    /// # Panics
+    /// When something does not hold, naming it.
+    pub fn check(&self) {
+        self.registry.check();
+        self.pushers.iter().for_each(crate::pushers::Pusher::check);
+        let open = self.conns.iter().flatten().count();
+        assert_eq!(open, self.open_conns as usize, "open connections");
+        let armed = self.conns.iter().flatten().filter(|conn| conn.armed != Time::NEVER).count()
+            + self.mailbox_timers.iter().filter(|at| **at != Time::NEVER).count();
+        assert_eq!(armed, self.timers.len(), "armed timers");
+        self.check_bindings();
+        self.check_mailboxes();
+    }
+
+    fn check_bindings(&self) {
+        for conn in self.conns.iter().flatten() {
+            let Phase::Bound(binding) = &conn.phase else { continue };
+            let mailbox = self.registry.get(binding.mailbox);
+            assert!(mailbox.conns.contains(&conn.id), "the mailbox of {} lists it", conn.id);
+            assert!(binding.written_to <= mailbox.end(), "{} is ahead of its mailbox", conn.id);
+            assert!(binding.acked_to <= binding.written_to, "{} confirmed the unwritten", conn.id);
+            assert!(
+                binding.in_flight() > 0 || binding.bytes_in_flight == 0,
+                "{} has bytes of no message in flight",
+                conn.id
+            );
+            if let Some(outstanding) = conn.pings.outstanding {
+                assert!(outstanding.mark <= binding.written_to, "a ping of {}", conn.id);
+                assert!(outstanding.bytes <= binding.bytes_in_flight, "a ping of {}", conn.id);
+            }
+        }
+    }
+
+    fn check_mailboxes(&self) {
+        let mut pending =
+            vec![0_u32; self.registry.iter().map(|(s, _)| s as usize + 1).max().unwrap_or(0)];
+        for operation in self.operations.iter() {
+            if let Some(slot) = operation.mailbox() {
+                pending[slot as usize] += 1;
+            }
+        }
+        for (slot, mailbox) in self.registry.iter() {
+            let key = &mailbox.key;
+            assert_eq!(mailbox.pending, pending[slot as usize], "operations on {key}");
+            let bytes: u64 = mailbox.entries().map(|entry| entry.payload.len() as u64).sum();
+            assert_eq!(mailbox.bytes, bytes, "bytes in the window of {key}");
+            assert_eq!(
+                mailbox.removing,
+                u32::try_from(mailbox.removed_ids().count()).expect("few"),
+                "removals of {key}"
+            );
+            for id in &mailbox.conns {
+                let binding = self.conn(*id).and_then(crate::connection::Connection::binding);
+                assert_eq!(binding.map(|b| b.mailbox), Some(slot), "{id} is bound to {key}");
+            }
+            let unique = mailbox.ids().len();
+            assert_eq!(unique, mailbox.entries().len(), "a message is once in the window of {key}");
+            if mailbox.conns.is_empty() {
+                assert_eq!(unique, 0, "the window of {key}, which has no connection");
+                assert!(
+                    matches!(mailbox.state, KeyState::Unknown | KeyState::Loading(_)),
+                    "{key} has no connection and is {:?}",
+                    mailbox.state
+                );
+            }
+            for entry in mailbox.entries() {
+                self.check_entry(slot, entry);
+            }
+        }
+    }
+
+    fn check_entry(&self, slot: u32, entry: &crate::mailbox::Entry) {
+        let id = entry.id;
+        if let Some(op) = entry.op {
+            let Some(Pending::Append(append)) = self.operations.get(op) else {
+                panic!("{id} waits for an operation that is no append");
+            };
+            assert_eq!(append.id, id, "the append of {id}");
+            assert_eq!(append.mailbox, slot, "the append of {id}");
+            assert!(entry.unpromised.is_none(), "{id} waits for the store and for a pong");
+        } else {
+            assert_ne!(entry.standing, Standing::Held, "{id} is held for no operation");
+        }
+    }
+}

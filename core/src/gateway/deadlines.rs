@@ -1,0 +1,211 @@
+//! What time brings: idleness, overdue pongs, held answers, retries, sweeps.
+
+use super::Gateway;
+use crate::command::Close;
+use crate::connection::{Connection, Patience, Phase};
+use crate::id::{ConnId, Key, OpId};
+use crate::mailbox::KeyState;
+use crate::record::ConnRecord;
+use crate::time::{Span, Time};
+use crate::timers::Owner;
+
+/// A deadline served later than this means that the process was stalled.
+pub(super) const LATE: Span = Span::from_secs(1);
+
+/// How long answers wait for the messages that were waiting at bind while nothing moves.
+const BACKLOG_PATIENCE: Span = Span::from_secs(1);
+
+/// How many expired messages or dead letters one sweep operation handles.
+pub(super) const SWEEP_LIMIT: u32 = 1_000;
+
+/// How often dead letters are checked for age and number.
+const DEAD_SWEEP_INTERVAL: Span = Span::from_secs(60);
+
+/// Why the next deadline will be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A connection's: idleness, a ping to send or a pong to miss, answers held back.
+    Connection(ConnId),
+    /// A mailbox's: its first waiting message may be written again.
+    Mailbox(Key),
+    /// A storage operation is unanswered for too long.
+    StoreTimeout(OpId),
+    /// A storage operation that failed is given again.
+    StoreRetry,
+    /// Expired messages and old dead letters are looked for.
+    Sweep,
+}
+
+/// When the regular work is due.
+#[derive(Debug, Default)]
+pub(super) struct Sweep {
+    /// `None` before the first event.
+    expiry_at: Option<Time>,
+    dead_at: Time,
+}
+
+impl Gateway {
+    /// When [`DeadlineReached`](crate::event::Event::DeadlineReached) is due next, and why.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<(Time, Reason)> {
+        let timer = self.timers.first().map(|(at, owner)| match owner {
+            Owner::Connection(slot) => {
+                let conn = self.conns[slot as usize].as_ref().expect("armed timers have owners");
+                (at, Reason::Connection(conn.id))
+            }
+            Owner::Mailbox(slot) => (at, Reason::Mailbox(self.registry.get(slot).key.clone())),
+        });
+        let timeout = self.operations.first_timeout();
+        let timeout = timeout.map(|(at, op)| (at, Reason::StoreTimeout(op)));
+        let parked = self.operations.first_parked().map(|at| (at, Reason::StoreRetry));
+        let sweep = self.sweep.expiry_at.map(|at| (at, Reason::Sweep));
+        [timer, timeout, parked, sweep].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// Does what is due.
+    pub(super) fn on_deadline(&mut self) {
+        while let Some((at, owner)) = self.timers.first().filter(|(at, _)| *at <= self.now) {
+            match owner {
+                Owner::Connection(slot) => self.on_conn_timer(slot),
+                Owner::Mailbox(slot) => self.on_mailbox_timer(slot),
+            }
+            debug_assert_ne!(self.timers.first(), Some((at, owner)), "a timer that fired moved on");
+        }
+        while let Some((_, op)) = self.operations.first_timeout().filter(|(at, _)| *at <= self.now)
+        {
+            self.on_timeout(op);
+        }
+        self.unpark();
+        self.sweep();
+    }
+
+    /// Looks for expired messages about a hundred times in a time to live, but neither more often
+    /// than every second nor less often than every 10 s: a load never writes an expired message, so
+    /// the sweep only decides when people see it die.
+    fn sweep(&mut self) {
+        let Some(at) = self.sweep.expiry_at.filter(|at| *at <= self.now) else { return };
+        debug_assert!(at <= self.now, "the sweep is due");
+        self.schedule_sweep();
+        self.sweep_expired(None);
+        if self.sweep.dead_at <= self.now {
+            self.sweep.dead_at = self.now + DEAD_SWEEP_INTERVAL;
+            self.sweep_dead();
+        }
+    }
+
+    fn schedule_sweep(&mut self) {
+        let interval = self.config.ttl.divided_by(100);
+        let interval = interval.clamp(Span::from_secs(1), Span::from_secs(10));
+        self.sweep.expiry_at = Some(self.now + interval);
+    }
+
+    /// Starts the regular work with the first event.
+    pub(super) fn start_sweeping(&mut self) {
+        if self.sweep.expiry_at.is_none() {
+            self.sweep.dead_at = self.now + DEAD_SWEEP_INTERVAL;
+            self.schedule_sweep();
+        }
+    }
+
+    /// The instant a patience runs out, if no more time is lost.
+    fn real(&self, patience: Patience) -> Time {
+        patience.0 + self.lost
+    }
+
+    /// When something is to be done about a connection.
+    fn conn_deadline(&self, conn: &Connection) -> Time {
+        let pong = conn.pings.outstanding.map_or(Time::NEVER, |o| self.real(o.deadline));
+        let backlog = conn.binding().and_then(|binding| binding.backlog.as_ref());
+        let backlog = backlog.map_or(Time::NEVER, |b| b.progress_at + BACKLOG_PATIENCE);
+        let silence = match conn.phase {
+            Phase::Closing(..) => return Time::NEVER,
+            Phase::Opening => self.config.handshake_timeout,
+            Phase::Unbound | Phase::Bound(_) if self.asks_when_idle(conn) => {
+                self.config.idle_timeout.divided_by(2)
+            }
+            Phase::Unbound | Phase::Bound(_) => self.config.idle_timeout,
+        };
+        let idle = self.real(conn.heard_at.after(silence));
+        idle.min(pong).min(backlog).min(self.confirm_due(conn))
+    }
+
+    /// Whether the connection is to be asked for a sign of life before it is given up.
+    fn asks_when_idle(&self, conn: &Connection) -> bool {
+        let asked = conn.idle_pinged || conn.pings.outstanding.is_some() || self.is_mute(conn.id);
+        !asked && !self.is_web(conn.id)
+    }
+
+    /// Sets a connection's timer, if its deadline has become earlier.
+    pub(super) fn arm(&mut self, id: ConnId) {
+        let Some(conn) = self.conn(id) else { return };
+        let deadline = self.conn_deadline(conn);
+        if deadline < conn.armed {
+            self.set_conn_timer(id.slot, deadline);
+        }
+    }
+
+    fn set_conn_timer(&mut self, slot: u32, at: Time) {
+        let conn = self.conns[slot as usize].as_mut().expect("timers are set for open connections");
+        self.timers.rearm(Owner::Connection(slot), &mut conn.armed, at);
+    }
+
+    fn on_conn_timer(&mut self, slot: u32) {
+        let id = self.conns[slot as usize].as_ref().expect("armed timers have owners").id;
+        self.on_conn_due(id);
+        if let Some(conn) = self.conn(id) {
+            let deadline = self.conn_deadline(conn);
+            self.set_conn_timer(slot, deadline);
+        }
+    }
+
+    /// Does what is due about one connection.
+    fn on_conn_due(&mut self, id: ConnId) {
+        let conn = self.conn(id).expect("armed timers have owners");
+        let (now, patience) = (self.now, self.patience());
+        let opening = matches!(conn.phase, Phase::Opening);
+        let backlog = conn.binding().and_then(|binding| binding.backlog.as_ref());
+        let backlog_due = backlog.is_some_and(|b| b.progress_at + BACKLOG_PATIENCE <= now);
+        let confirm_due = self.confirm_due(conn) <= now;
+        let pong_due = conn.pings.outstanding.is_some_and(|o| o.deadline <= patience);
+        let silent = patience.0.since(conn.heard_at.0);
+        let (asks, idle_timeout) = (self.asks_when_idle(conn), self.config.idle_timeout);
+        if opening {
+            if silent >= self.config.handshake_timeout {
+                self.close(id, Close::HandshakeOverdue);
+            }
+        } else if silent >= idle_timeout {
+            let key = self.key_of(id);
+            self.record_conn(id, ConnRecord::IdleTimedOut { key, silent });
+            self.close(id, Close::Idle);
+        } else if pong_due {
+            self.on_pong_overdue(id);
+        } else {
+            if backlog_due {
+                self.release_answers(id);
+            }
+            if asks && silent >= idle_timeout.divided_by(2) {
+                self.conn_mut(id).expect("it is open").idle_pinged = true;
+                self.send_ping(id);
+            } else if confirm_due {
+                self.send_ping(id);
+            }
+        }
+    }
+
+    /// Sets a mailbox's timer to when its first waiting message may be written again.
+    pub(super) fn arm_mailbox(&mut self, slot: u32) {
+        let mailbox = self.registry.get(slot);
+        let waits = mailbox.state == KeyState::Behind && mailbox.resume_at > self.now;
+        let at = if waits { mailbox.resume_at } else { Time::NEVER };
+        let index = slot as usize;
+        if self.mailbox_timers.len() <= index {
+            self.mailbox_timers.resize(index + 1, Time::NEVER);
+        }
+        self.timers.rearm(Owner::Mailbox(slot), &mut self.mailbox_timers[index], at);
+    }
+
+    fn on_mailbox_timer(&mut self, slot: u32) {
+        self.pump(slot);
+        self.arm_mailbox(slot);
+    }
+}

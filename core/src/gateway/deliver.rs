@@ -1,0 +1,292 @@
+//! How messages get to connections: the window, loading, writing.
+
+use super::Gateway;
+use crate::command::{Command, FrameKind};
+use crate::config::BindPolicy;
+use crate::connection::{Speech, Until};
+use crate::id::{ConnId, MessageId};
+use crate::mailbox::{Entry, Freshness, KeyState, Standing};
+use crate::operations::Pending;
+use crate::record::{DeathReason, DeliveryRecord};
+use crate::store::{Loaded, Op};
+use crate::time::Time;
+use std::collections::BTreeSet;
+
+/// With several receivers, the slowest may fall behind the fastest by so many windows.
+const LAG_WINDOWS: u64 = 4;
+
+impl Gateway {
+    /// Whether a further message may enter the window: some receiver has room for it, none is too
+    /// far behind, and the store keeps up with the removals.
+    pub(super) fn window_has_room(&self, slot: u32, bytes: u64) -> bool {
+        let mailbox = self.registry.get(slot);
+        let (messages, max_bytes) = (self.config.window_messages, self.config.window_bytes);
+        if mailbox.removing >= self.config.max_removing {
+            return false;
+        }
+        let some_room = mailbox
+            .receivers()
+            .iter()
+            .any(|&id| self.binding(id).has_room(bytes, messages, max_bytes));
+        let lag_messages = LAG_WINDOWS * u64::from(messages);
+        let lag = mailbox.policy == BindPolicy::All
+            && (mailbox.end() - mailbox.base() >= lag_messages
+                || (mailbox.bytes > 0 && mailbox.bytes + bytes > LAG_WINDOWS * max_bytes));
+        some_room && !lag
+    }
+
+    /// Writes what may be written to the mailbox's receivers, and loads more when it pays.
+    pub(super) fn pump(&mut self, slot: u32) {
+        match self.registry.get(slot).policy {
+            BindPolicy::Newest | BindPolicy::Kick => {
+                if let Some(id) = self.registry.get(slot).newest() {
+                    self.serve(slot, id);
+                }
+            }
+            BindPolicy::All => {
+                for index in 0..self.registry.get(slot).conns.len() {
+                    let id = self.registry.get(slot).conns[index];
+                    self.serve(slot, id);
+                }
+            }
+        }
+        self.start_loading(slot);
+    }
+
+    /// Serves one receiver: entries, the ping that confirms them, answers that waited for them.
+    fn serve(&mut self, slot: u32, id: ConnId) {
+        self.write_ready(slot, id);
+        self.after_writing(id);
+        self.release_backlog(slot, id);
+        self.arm(id);
+    }
+
+    /// Writes the entries whose turn has come to one receiver, as far as it has room.
+    fn write_ready(&mut self, slot: u32, id: ConnId) {
+        let (messages, max_bytes) = (self.config.window_messages, self.config.window_bytes);
+        let from = self.binding(id).written_to;
+        let mut number = from.max(self.registry.get(slot).base());
+        while let Some(entry) = self.registry.get(slot).entry(number) {
+            match entry.standing {
+                Standing::Held => break,
+                Standing::Void => self.skip_entry(id, number),
+                Standing::Ready => {
+                    let bytes = entry.payload.len() as u64;
+                    if !self.binding(id).has_room(bytes, messages, max_bytes) {
+                        break;
+                    }
+                    self.write_entry(slot, id, number);
+                }
+            }
+            number += 1;
+        }
+    }
+
+    /// Writes one entry to a connection.
+    pub(super) fn write_entry(&mut self, slot: u32, id: ConnId, number: u64) {
+        let now = self.now;
+        let entry =
+            self.mailbox(slot).entry_mut(number).expect("only entries of the window are written");
+        debug_assert_eq!(entry.standing, Standing::Ready, "only ready entries are written");
+        entry.written_at = now;
+        let (payload, message, tries) = (entry.payload.clone(), entry.id, entry.tries);
+        let waited = entry.position.is_some();
+        let bytes = payload.len() as u64;
+        let conn = self.conn_mut(id).expect("a mailbox lists open connections");
+        conn.count_out(payload.len());
+        let binding = conn.binding_mut().expect("a mailbox lists bound connections");
+        binding.skip_to(number);
+        binding.written_to = number + 1;
+        binding.bytes_in_flight += bytes;
+        binding.uncovered_since = binding.uncovered_since.min(now);
+        binding.progress(now);
+        self.emit(Command::Send { conn: id, kind: FrameKind::Text, payload });
+        if waited {
+            let key = self.registry.get(slot).key.clone();
+            self.record_delivery(key, DeliveryRecord::Written { id: message, conn: id, tries });
+        }
+    }
+
+    /// Passes over an entry that is not written.
+    pub(super) fn skip_entry(&mut self, id: ConnId, number: u64) {
+        let binding = self.binding_mut(id);
+        binding.skip_to(number + 1);
+        binding.written_to = binding.written_to.max(number + 1);
+    }
+
+    /// Gives the answers that waited for the backlog, when it is written.
+    fn release_backlog(&mut self, slot: u32, id: ConnId) {
+        let binding = self.binding(id);
+        let Some(backlog) = &binding.backlog else { return };
+        let Until::Position(last) = backlog.until else { return };
+        let mailbox = self.registry.get(slot);
+        let all_taken = mailbox.reached >= last || mailbox.state == KeyState::CaughtUp;
+        let all_written = binding.written_to >= mailbox.end() || !mailbox.receivers().contains(&id);
+        if all_taken && all_written {
+            self.release_answers(id);
+        }
+    }
+
+    /// Loads the mailbox when it holds more than the window and there is room for it.
+    pub(super) fn start_loading(&mut self, slot: u32) {
+        let mailbox = self.registry.get(slot);
+        let (messages, max_bytes) = (self.config.window_messages, self.config.window_bytes);
+        let wanted = match mailbox.state {
+            KeyState::Unknown | KeyState::Behind => !mailbox.conns.is_empty(),
+            KeyState::Loading(_) | KeyState::CaughtUp => false,
+        };
+        let room = mailbox
+            .receivers()
+            .iter()
+            .any(|&id| self.binding(id).is_half_empty(messages, max_bytes));
+        if wanted
+            && room
+            && mailbox.resume_at <= self.now
+            && !mailbox.crowded
+            && mailbox.removing < self.config.max_removing
+            && self.window_has_room(slot, 0)
+        {
+            self.mailbox(slot).state = KeyState::Loading(Freshness::Fresh);
+            self.issue_again(Pending::Load { mailbox: slot, attempt: 0 });
+        }
+    }
+
+    /// The load that brings as much as there is room for, beyond what the store returns although
+    /// it is in the window or being removed.
+    pub(super) fn load_op(&self, slot: u32) -> Op {
+        let mailbox = self.registry.get(slot);
+        let known = mailbox.end() - mailbox.base() + u64::from(mailbox.removing);
+        let messages = known + u64::from(self.config.window_messages);
+        Op::Load {
+            key: mailbox.key.clone(),
+            max_messages: u32::try_from(messages).unwrap_or(u32::MAX),
+            max_bytes: mailbox.bytes + mailbox.removing_bytes + self.config.window_bytes,
+        }
+    }
+
+    /// Takes what a load returned into the window, as far as there is room.
+    pub(super) fn on_loaded(&mut self, slot: u32, loaded: Loaded) {
+        let mailbox = self.mailbox(slot);
+        let KeyState::Loading(freshness) = mailbox.state else {
+            panic!("{} was loaded although no load was under way", mailbox.key);
+        };
+        if mailbox.conns.is_empty() {
+            mailbox.state = KeyState::Unknown;
+            return;
+        }
+        let known = self.known_ids(slot);
+        let (mut dead, mut complete) = (Vec::new(), true);
+        let last = loaded.messages.last().map(|message| message.position);
+        for message in loaded.messages {
+            let position = message.position;
+            if known.contains(&message.id) {
+                self.mailbox(slot).reached = Some(position);
+                continue;
+            }
+            if effective_expiry(&message, self.now) <= self.now {
+                dead.push(message.id);
+                self.mailbox(slot).reached = Some(position);
+                continue;
+            }
+            if !self.take_loaded(slot, message) {
+                complete = false;
+                break;
+            }
+            self.mailbox(slot).reached = Some(position);
+        }
+        let caught_up = complete && last == loaded.tail && freshness == Freshness::Fresh;
+        let mailbox = self.mailbox(slot);
+        mailbox.state = if caught_up { KeyState::CaughtUp } else { KeyState::Behind };
+        self.bury(slot, dead, DeathReason::Ttl);
+        self.note_tail(slot, loaded.tail);
+        self.pump(slot);
+        self.arm_mailbox(slot);
+    }
+
+    /// Puts one loaded message into the window, unless there is no room or its time has not come.
+    fn take_loaded(&mut self, slot: u32, message: crate::store::StoredMessage) -> bool {
+        let latest = self.now + self.config.retry_interval.times(u64::from(self.config.retry_max));
+        let not_before = message.not_before.min(latest);
+        if not_before > self.now {
+            self.mailbox(slot).resume_at = not_before;
+            return false;
+        }
+        self.start_slowly(slot, message.tries);
+        if !self.window_has_room(slot, message.payload.len() as u64) {
+            self.mailbox(slot).crowded = true;
+            return false;
+        }
+        self.mailbox(slot).push(Entry {
+            id: message.id,
+            payload: message.payload,
+            position: Some(message.position),
+            tries: message.tries,
+            written_at: Time::EPOCH,
+            standing: Standing::Ready,
+            op: None,
+            acked: false,
+            unpromised: None,
+        });
+        self.pump_written(slot);
+        true
+    }
+
+    /// Writes the newest entries without looking for more.
+    fn pump_written(&mut self, slot: u32) {
+        for index in 0..self.registry.get(slot).receivers().len() {
+            let id = self.registry.get(slot).receivers()[index];
+            self.write_ready(slot, id);
+        }
+    }
+
+    /// A connection whose first message has failed before gets it alone, so that a message that
+    /// kills its reader is charged alone; with each confirm it may have twice as many.
+    fn start_slowly(&mut self, slot: u32, tries: u32) {
+        if tries == 0 {
+            return;
+        }
+        for index in 0..self.registry.get(slot).receivers().len() {
+            let id = self.registry.get(slot).receivers()[index];
+            let binding = self.binding_mut(id);
+            if binding.written_to == binding.joined {
+                binding.allowance = 1;
+            }
+        }
+    }
+
+    /// Tells the connections that wait for it which message was the last one at bind.
+    fn note_tail(&mut self, slot: u32, tail: Option<u64>) {
+        let now = self.now;
+        for index in 0..self.registry.get(slot).conns.len() {
+            let id = self.registry.get(slot).conns[index];
+            let binding = self.binding_mut(id);
+            binding.progress(now);
+            let Some(backlog) = &mut binding.backlog else { continue };
+            backlog.until = match (backlog.until, tail) {
+                (Until::Loads(2..), _) => Until::Loads(1),
+                (Until::Loads(_), tail) => Until::Position(tail),
+                (until @ Until::Position(_), _) => until,
+            };
+            self.release_backlog(slot, id);
+            self.arm(id);
+        }
+    }
+
+    /// The messages that a load may return although they are being delivered or removed.
+    fn known_ids(&self, slot: u32) -> BTreeSet<MessageId> {
+        let mailbox = self.registry.get(slot);
+        let mut known = mailbox.ids();
+        known.extend(mailbox.removed_ids());
+        known
+    }
+
+    /// Whether the connection is known never to answer pings.
+    pub(super) fn is_mute(&self, id: ConnId) -> bool {
+        self.conn(id).is_some_and(|conn| matches!(conn.pings.speech, Speech::Mute(_)))
+    }
+}
+
+/// When a message expires, if one accepted in the future counts as accepted now.
+fn effective_expiry(message: &crate::store::StoredMessage, now: Time) -> Time {
+    message.expires_at - message.accepted_at.since(now)
+}

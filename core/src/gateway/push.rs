@@ -1,0 +1,242 @@
+//! What back ends ask for: pushes, in lines or by HTTP.
+
+use super::{Gateway, Running};
+use crate::command::{Command, FailReason, Reply};
+use crate::config::Dedup;
+use crate::dialect;
+use crate::event::{PushRequest, PusherEvent};
+use crate::id::{Key, MessageId, OpId, PusherId};
+use crate::mailbox::{Entry, KeyState, Standing};
+use crate::operations::{Pending, PendingAppend};
+use crate::pushers::{Reading, ReplyTo};
+use crate::record::{PushRecord, Record};
+use crate::store::{Append, Idempotency, Op, Promise};
+use crate::time::{Span, Time};
+use bytes::Bytes;
+
+/// A push that was understood.
+struct Accepted {
+    key: Key,
+    payload: Bytes,
+    idempotency: Option<Idempotency>,
+    ttl: Span,
+}
+
+/// How a push goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    /// Written at once and stored at the same time.
+    Direct,
+    /// Stored, and then written in its turn: the store may know that it is a duplicate.
+    Held,
+    /// Stored, and written when a load brings it.
+    Behind,
+    /// Stored for a key that has no connection.
+    Offline,
+}
+
+impl Gateway {
+    pub(super) fn on_pusher(&mut self, id: PusherId, event: PusherEvent) {
+        if let PusherEvent::Opened = event {
+            return self.pushers.open(id);
+        }
+        if self.pushers.get_mut(id).is_none() {
+            return self.record(Record::StaleId);
+        }
+        match event {
+            PusherEvent::Opened => {}
+            PusherEvent::LineReceived(line) => self.on_line(id, &line),
+            PusherEvent::LineTooLong { bytes } => self.on_long_line(id, bytes),
+            PusherEvent::Requested(request) => self.on_request(id, &request),
+            PusherEvent::Finished { unfinished } => self.on_finished(id, unfinished),
+            PusherEvent::Closed => {
+                self.pushers.close(id);
+            }
+        }
+    }
+
+    fn on_line(&mut self, pusher: PusherId, line: &Bytes) {
+        let to = self.take_push(pusher, line.len());
+        match dialect::push::read(line, self.config.max_key as usize) {
+            Ok(push) => {
+                let ttl = self.config.ttl;
+                let (key, payload) = (push.key, push.payload);
+                self.accept(to, Accepted { key, payload, idempotency: None, ttl });
+            }
+            Err(reason) => self.refuse(to, reason, line.clone()),
+        }
+    }
+
+    fn on_long_line(&mut self, id: PusherId, bytes: u64) {
+        let record = PushRecord::Refused { reason: FailReason::TooLong, content: Bytes::new() };
+        self.record(Record::Push(id, record));
+        self.on_finished(id, bytes);
+    }
+
+    fn on_request(&mut self, pusher: PusherId, request: &PushRequest) {
+        let payload = request.data.as_bytes().clone();
+        let to = self.take_push(pusher, payload.len());
+        let key = request.trimmed_key();
+        let refusal = if key.is_empty() {
+            Some(FailReason::EmptyKey)
+        } else if key.len() > self.config.max_key as usize {
+            Some(FailReason::KeyTooLong)
+        } else if payload.len() as u64 > self.config.max_push_line {
+            Some(FailReason::TooLong)
+        } else {
+            None
+        };
+        if let Some(reason) = refusal {
+            return self.refuse(to, reason, payload);
+        }
+        let window = self.config.dedup_window;
+        let idempotency = request.idempotency.clone().map(|name| Idempotency { name, window });
+        let ttl = request.ttl.unwrap_or(self.config.ttl);
+        self.accept(to, Accepted { key, payload, idempotency, ttl });
+    }
+
+    fn on_finished(&mut self, id: PusherId, unfinished: u64) {
+        if unfinished > 0 {
+            self.record(Record::Push(id, PushRecord::Unfinished { bytes: unfinished }));
+        }
+        self.pushers.get_mut(id).expect("checked by the caller").reading = Reading::Finished;
+        self.flush_replies(id);
+    }
+
+    /// Counts a push and stops reading its back end when too many are unanswered.
+    fn take_push(&mut self, id: PusherId, bytes: usize) -> ReplyTo {
+        let (count, limit) =
+            (self.config.max_unanswered as usize, self.config.max_unanswered_bytes);
+        let pusher = self.pushers.get_mut(id).expect("checked by the caller");
+        let to = pusher.take(bytes);
+        let full = pusher.unanswered() >= count || pusher.bytes >= limit;
+        if full && pusher.reading == Reading::On {
+            pusher.reading = Reading::Paused;
+            let unanswered = u32::try_from(pusher.unanswered()).unwrap_or(u32::MAX);
+            self.emit(Command::Pause { pusher: id });
+            self.record(Record::Push(id, PushRecord::Paused { unanswered }));
+        }
+        to
+    }
+
+    /// Writes the replies that are due, in order.
+    pub(super) fn flush_replies(&mut self, id: PusherId) {
+        let (count, limit) =
+            (self.config.max_unanswered as usize, self.config.max_unanswered_bytes);
+        let Some(pusher) = self.pushers.get_mut(id) else { return };
+        while let Some(reply) = pusher.next_reply() {
+            self.out.push(Command::Reply { pusher: id, reply });
+        }
+        let relaxed = pusher.unanswered() <= count / 2 && pusher.bytes <= limit / 2;
+        if pusher.reading == Reading::Paused && relaxed {
+            pusher.reading = Reading::On;
+            self.emit(Command::Resume { pusher: id });
+            self.record(Record::Push(id, PushRecord::Resumed));
+        } else if pusher.reading == Reading::Finished && pusher.unanswered() == 0 {
+            self.emit(Command::Finish { pusher: id });
+        }
+    }
+
+    fn refuse(&mut self, to: ReplyTo, reason: FailReason, content: Bytes) {
+        self.record_push(to, PushRecord::Refused { reason, content });
+        self.reply(to, Reply::Fail(reason));
+    }
+
+    fn next_message(&mut self) -> MessageId {
+        self.last_message += 1;
+        MessageId { incarnation: self.incarnation, counter: self.last_message }
+    }
+
+    fn accept(&mut self, to: ReplyTo, push: Accepted) {
+        if self.running == Running::Stopping {
+            return self.refuse(to, FailReason::Stopping, push.payload);
+        }
+        let id = self.next_message();
+        let (key, content) = (push.key.clone(), push.payload.clone());
+        self.record_push(to, PushRecord::Prepared { key, id, content });
+        let slot = self.registry.find_or_insert(&push.key, self.config.bind);
+        match self.route(slot, &push) {
+            Route::Direct => self.push_direct(slot, to, id, push, Standing::Ready),
+            Route::Held => self.push_direct(slot, to, id, push, Standing::Held),
+            Route::Behind => {
+                self.mailbox(slot).fall_behind();
+                self.store_push(slot, to, id, push, Promise::Queued, None);
+            }
+            Route::Offline => {
+                let (key, similar) = (push.key.clone(), self.registry.similar(&push.key).cloned());
+                self.record_push(to, PushRecord::Missed { key, id, similar });
+                self.store_push(slot, to, id, push, Promise::Queued, None);
+            }
+        }
+    }
+
+    fn route(&self, slot: u32, push: &Accepted) -> Route {
+        let mailbox = self.registry.get(slot);
+        if mailbox.conns.is_empty() {
+            Route::Offline
+        } else if mailbox.state != KeyState::CaughtUp
+            || !self.window_has_room(slot, push.payload.len() as u64)
+        {
+            Route::Behind
+        } else if push.idempotency.is_some() {
+            Route::Held
+        } else {
+            Route::Direct
+        }
+    }
+
+    fn push_direct(
+        &mut self,
+        slot: u32,
+        to: ReplyTo,
+        id: MessageId,
+        push: Accepted,
+        standing: Standing,
+    ) {
+        let entry = Entry {
+            id,
+            payload: push.payload.clone(),
+            position: None,
+            tries: 0,
+            written_at: Time::EPOCH,
+            standing,
+            op: None,
+            acked: false,
+            unpromised: None,
+        };
+        let number = self.mailbox(slot).push(entry);
+        self.pump(slot);
+        let op = self.store_push(slot, to, id, push, Promise::Ok, Some(number));
+        self.mailbox(slot).entry_mut(number).expect("it was just pushed").op = Some(op);
+    }
+
+    fn store_push(
+        &mut self,
+        slot: u32,
+        to: ReplyTo,
+        id: MessageId,
+        push: Accepted,
+        promise: Promise,
+        entry: Option<u64>,
+    ) -> OpId {
+        let was_held = entry.is_some() && push.idempotency.is_some();
+        let mailbox = self.registry.get(slot);
+        let offline = mailbox.conns.is_empty();
+        let merge = offline && self.config.dedup == Dedup::On && push.idempotency.is_none();
+        let append = Append {
+            key: mailbox.key.clone(),
+            id,
+            payload: push.payload,
+            accepted_at: self.now,
+            expires_at: self.now + push.ttl,
+            promise,
+            idempotency: push.idempotency,
+            merge_within: merge.then_some(self.config.dedup_window),
+            limit: self.config.mailbox_limit,
+            window_end: mailbox.window_end(id),
+        };
+        let reply = Some(to);
+        let pending = PendingAppend { mailbox: slot, id, entry, promise, was_held, reply };
+        self.issue(Pending::Append(pending), Op::Append(append))
+    }
+}

@@ -1,0 +1,246 @@
+//! The mailbox of one key, as far as the core holds it: the window of messages that are being
+//! delivered, the key's state, and what is known about the rest in the store.
+//!
+//! Entries are numbered in the order in which they are written; a connection's progress is a number.
+//! Every connection of the key is written the entries in this order, so a pong of any of them
+//! confirms all entries before its mark.
+
+use crate::config::BindPolicy;
+use crate::id::{ConnId, Key, MessageId, OpId};
+use crate::pushers::ReplyTo;
+use crate::time::Time;
+use bytes::Bytes;
+use std::collections::{BTreeSet, VecDeque};
+
+/// What the core knows of one key.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    pub(crate) key: Key,
+    pub(crate) policy: BindPolicy,
+    pub(crate) state: KeyState,
+    /// The open connections, oldest first.
+    pub(crate) conns: Vec<ConnId>,
+    entries: VecDeque<Entry>,
+    /// The number of the first entry.
+    base: u64,
+    /// Payload bytes of all entries.
+    pub(crate) bytes: u64,
+    /// Storage operations on this key that are not answered, or wait to be tried again.
+    pub(crate) pending: u32,
+    /// Confirmed messages that the store has not been seen to forget.
+    removals: Vec<Removal>,
+    /// How many messages those are, and their bytes.
+    pub(crate) removing: u32,
+    pub(crate) removing_bytes: u64,
+    /// The place in the store's mailbox up to which messages were taken into the window.
+    pub(crate) reached: Option<u64>,
+    /// The first waiting message may not be written before this.
+    pub(crate) resume_at: Time,
+    /// Whether the last load brought more than there was room for: only a confirm or another
+    /// connection makes room.
+    pub(crate) crowded: bool,
+    /// When older connections were last closed for a newer one.
+    pub(crate) kicked_at: Option<Time>,
+}
+
+/// How much of a mailbox the core has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyState {
+    /// Nothing is loaded.
+    Unknown,
+    /// A load is under way (or waits to be tried again).
+    Loading(Freshness),
+    /// The store holds messages that are not in the window.
+    Behind,
+    /// Every message is in the window: a push is written at once.
+    CaughtUp,
+}
+
+/// Whether the answer to a load will still be all there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    /// Nothing was stored since.
+    Fresh,
+    /// Something was: another load follows.
+    Stale,
+}
+
+/// One message of the window.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: MessageId,
+    pub(crate) payload: Bytes,
+    /// Its place in the store's mailbox, if it came from there.
+    pub(crate) position: Option<u64>,
+    pub(crate) tries: u32,
+    pub(crate) written_at: Time,
+    pub(crate) standing: Standing,
+    /// The operation that stores it, while that is unanswered.
+    pub(crate) op: Option<OpId>,
+    /// Whether any connection has confirmed it (matters where it is written to several).
+    pub(crate) acked: bool,
+    /// Set while its push is unanswered because the store failed: a pong decides.
+    pub(crate) unpromised: Option<ReplyTo>,
+}
+
+/// Confirmed messages that one operation removes from the store.
+#[derive(Debug)]
+struct Removal {
+    ids: Vec<MessageId>,
+    bytes: u64,
+}
+
+/// What may be done with an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It is written when its turn comes.
+    Ready,
+    /// It is not written before the store has answered: it may be a duplicate.
+    Held,
+    /// It is skipped.
+    Void,
+}
+
+impl Mailbox {
+    pub(crate) fn new(key: Key, policy: BindPolicy) -> Self {
+        Self {
+            key,
+            policy,
+            state: KeyState::Unknown,
+            conns: Vec::new(),
+            entries: VecDeque::new(),
+            base: 0,
+            bytes: 0,
+            pending: 0,
+            removals: Vec::new(),
+            removing: 0,
+            removing_bytes: 0,
+            reached: None,
+            resume_at: Time::EPOCH,
+            crowded: false,
+            kicked_at: None,
+        }
+    }
+
+    /// Whether nothing needs this mailbox in memory.
+    pub(crate) fn is_disposable(&self) -> bool {
+        self.conns.is_empty() && self.pending == 0 && self.entries.is_empty()
+    }
+
+    /// The number of the first entry.
+    pub(crate) fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// The number the next entry will have.
+    pub(crate) fn end(&self) -> u64 {
+        self.base + self.entries.len() as u64
+    }
+
+    /// The entries, oldest first.
+    pub(crate) fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> + ExactSizeIterator {
+        self.entries.iter()
+    }
+
+    /// The entry of this number, if it is still there.
+    pub(crate) fn entry(&self, number: u64) -> Option<&Entry> {
+        self.entries.get(usize::try_from(number.checked_sub(self.base)?).ok()?)
+    }
+
+    /// The same, to change it.
+    pub(crate) fn entry_mut(&mut self, number: u64) -> Option<&mut Entry> {
+        self.entries.get_mut(usize::try_from(number.checked_sub(self.base)?).ok()?)
+    }
+
+    /// Adds a message at the end of the window and tells its number.
+    pub(crate) fn push(&mut self, entry: Entry) -> u64 {
+        self.bytes += entry.payload.len() as u64;
+        self.entries.push_back(entry);
+        self.end() - 1
+    }
+
+    /// Takes the first message out of the window.
+    pub(crate) fn pop(&mut self) -> Option<Entry> {
+        let entry = self.entries.pop_front()?;
+        self.base += 1;
+        self.bytes -= entry.payload.len() as u64;
+        if self.entries.is_empty() && self.entries.capacity() > 64 {
+            self.entries = VecDeque::new();
+        }
+        Some(entry)
+    }
+
+    /// Makes an entry one that is skipped.
+    pub(crate) fn void(&mut self, number: u64) -> Option<&mut Entry> {
+        let entry = self.entry_mut(number)?;
+        entry.standing = Standing::Void;
+        entry.op = None;
+        Some(entry)
+    }
+
+    /// The connection that messages are written to first: the newest.
+    pub(crate) fn newest(&self) -> Option<ConnId> {
+        self.conns.last().copied()
+    }
+
+    /// The connections that messages are written to.
+    pub(crate) fn receivers(&self) -> &[ConnId] {
+        match self.policy {
+            BindPolicy::All => &self.conns,
+            BindPolicy::Newest | BindPolicy::Kick => {
+                &self.conns[self.conns.len().saturating_sub(1)..]
+            }
+        }
+    }
+
+    /// The newest message of the window before `id`, for the store to leave the window alone.
+    pub(crate) fn window_end(&self, id: MessageId) -> Option<MessageId> {
+        self.entries
+            .iter()
+            .rev()
+            .filter(|entry| entry.standing != Standing::Void && entry.unpromised.is_none())
+            .find(|entry| entry.id != id)
+            .map(|entry| entry.id)
+    }
+
+    /// Notes that confirmed messages are being removed from the store.
+    pub(crate) fn add_removal(&mut self, ids: Vec<MessageId>, bytes: u64) {
+        self.removing += u32::try_from(ids.len()).expect("a window is smaller than 2^32");
+        self.removing_bytes += bytes;
+        self.removals.push(Removal { ids, bytes });
+    }
+
+    /// The messages of the removal that begins with `first`.
+    pub(crate) fn removal(&self, first: MessageId) -> &[MessageId] {
+        let removal = self.removals.iter().find(|removal| removal.ids[0] == first);
+        &removal.expect("a removal under way is known").ids
+    }
+
+    /// The store has forgotten the messages of the removal that begins with `first`.
+    pub(crate) fn end_removal(&mut self, first: MessageId) -> Vec<MessageId> {
+        let index = self.removals.iter().position(|removal| removal.ids[0] == first);
+        let removal = self.removals.remove(index.expect("a removal under way is known"));
+        self.removing -= u32::try_from(removal.ids.len()).expect("a window is smaller than 2^32");
+        self.removing_bytes -= removal.bytes;
+        removal.ids
+    }
+
+    /// The ids of all messages that are being removed.
+    pub(crate) fn removed_ids(&self) -> impl Iterator<Item = MessageId> {
+        self.removals.iter().flat_map(|removal| removal.ids.iter().copied())
+    }
+
+    /// The ids in the window, to leave out of what a load returns.
+    pub(crate) fn ids(&self) -> BTreeSet<MessageId> {
+        self.entries.iter().map(|entry| entry.id).collect()
+    }
+
+    /// Notes that the store has, or will have, a message that is not in the window.
+    pub(crate) fn fall_behind(&mut self) {
+        self.state = match self.state {
+            KeyState::Unknown => KeyState::Unknown,
+            KeyState::Loading(_) => KeyState::Loading(Freshness::Stale),
+            KeyState::Behind | KeyState::CaughtUp => KeyState::Behind,
+        };
+    }
+}

@@ -1,0 +1,151 @@
+//! Storage operations that are not answered: what each was for, and when it counts as failed.
+
+use crate::id::{MessageId, OpId};
+use crate::pushers::ReplyTo;
+use crate::record::DeathReason;
+use crate::store::{Promise, Retry};
+use crate::time::{Span, Time};
+use std::collections::{BTreeMap, VecDeque};
+
+/// What an operation was for.
+#[derive(Debug)]
+pub(crate) enum Pending {
+    /// A push is being stored.
+    Append(PendingAppend),
+    /// A mailbox is being read.
+    Load { mailbox: u32, attempt: u32 },
+    /// Confirmed messages are being forgotten.
+    Remove { mailbox: u32, first: MessageId, attempt: u32 },
+    /// Failed tries are being noted.
+    Retry { mailbox: u32, retries: Vec<Retry>, attempt: u32 },
+    /// Messages are being set aside.
+    Bury { mailbox: u32, ids: Vec<MessageId>, reason: DeathReason, at: Time, attempt: u32 },
+    /// Expired messages are being looked for.
+    Expire,
+    /// Old dead letters are being dropped.
+    TrimDead,
+}
+
+/// A push that is being stored.
+#[derive(Debug)]
+pub(crate) struct PendingAppend {
+    pub(crate) mailbox: u32,
+    pub(crate) id: MessageId,
+    /// The number of its entry, if it is in the window.
+    pub(crate) entry: Option<u64>,
+    pub(crate) promise: Promise,
+    /// Whether its entry may not be written before the store has answered.
+    pub(crate) was_held: bool,
+    /// Taken when a pong answers the push before the store does.
+    pub(crate) reply: Option<ReplyTo>,
+}
+
+impl Pending {
+    /// The mailbox it is about.
+    pub(crate) fn mailbox(&self) -> Option<u32> {
+        match self {
+            Self::Append(append) => Some(append.mailbox),
+            Self::Load { mailbox, .. }
+            | Self::Remove { mailbox, .. }
+            | Self::Retry { mailbox, .. }
+            | Self::Bury { mailbox, .. } => Some(*mailbox),
+            Self::Expire | Self::TrimDead => None,
+        }
+    }
+
+    /// The operation's name in logs.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Append(_) => "append",
+            Self::Load { .. } => "load",
+            Self::Remove { .. } => "remove",
+            Self::Retry { .. } => "retry",
+            Self::Bury { .. } => "bury",
+            Self::Expire => "expire",
+            Self::TrimDead => "dead",
+        }
+    }
+}
+
+/// All operations under way.
+#[derive(Debug, Default)]
+pub(crate) struct Operations {
+    slots: Vec<(u32, Option<Pending>)>,
+    free: Vec<u32>,
+    /// In the order they were given, with the time they count as failed.
+    deadlines: VecDeque<(Time, OpId)>,
+    /// Operations that failed and wait to be given again, by time and order.
+    parked: BTreeMap<(Time, u64), Pending>,
+    parked_count: u64,
+}
+
+impl Operations {
+    /// Names a new operation.
+    pub(crate) fn issue(&mut self, pending: Pending, now: Time, timeout: Span) -> OpId {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push((0, None));
+            u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 operations")
+        });
+        let (generation, place) = &mut self.slots[slot as usize];
+        *place = Some(pending);
+        let id = OpId { slot, generation: *generation };
+        self.deadlines.push_back((now + timeout, id));
+        id
+    }
+
+    /// Ends an operation: what it was for, or nothing when it had ended before.
+    pub(crate) fn finish(&mut self, id: OpId) -> Option<Pending> {
+        let (generation, place) = self.slots.get_mut(id.slot as usize)?;
+        if *generation != id.generation {
+            return None;
+        }
+        let pending = place.take()?;
+        *generation = generation.wrapping_add(1);
+        self.free.push(id.slot);
+        while let Some(&(_, first)) = self.deadlines.front()
+            && self.get(first).is_none()
+        {
+            self.deadlines.pop_front();
+        }
+        Some(pending)
+    }
+
+    /// An operation under way.
+    pub(crate) fn get(&self, id: OpId) -> Option<&Pending> {
+        let (generation, place) = self.slots.get(id.slot as usize)?;
+        place.as_ref().filter(|_| *generation == id.generation)
+    }
+
+    /// The same, to change it.
+    pub(crate) fn get_mut(&mut self, id: OpId) -> Option<&mut Pending> {
+        let (generation, place) = self.slots.get_mut(id.slot as usize)?;
+        place.as_mut().filter(|_| *generation == id.generation)
+    }
+
+    /// The operation that counts as failed first.
+    pub(crate) fn first_timeout(&self) -> Option<(Time, OpId)> {
+        self.deadlines.front().copied()
+    }
+
+    /// Keeps a failed operation to be given again at `at`.
+    pub(crate) fn park(&mut self, at: Time, pending: Pending) {
+        self.parked_count += 1;
+        self.parked.insert((at, self.parked_count), pending);
+    }
+
+    /// When the first parked operation is to be given again.
+    pub(crate) fn first_parked(&self) -> Option<Time> {
+        self.parked.first_key_value().map(|(&(at, _), _)| at)
+    }
+
+    /// Takes a parked operation whose time has come.
+    pub(crate) fn unpark(&mut self, now: Time) -> Option<Pending> {
+        let first = self.parked.first_entry().filter(|first| first.key().0 <= now)?;
+        Some(first.remove())
+    }
+
+    /// All operations, under way and parked.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Pending> {
+        self.slots.iter().filter_map(|(_, pending)| pending.as_ref()).chain(self.parked.values())
+    }
+}

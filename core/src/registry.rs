@@ -1,0 +1,147 @@
+//! Which mailbox belongs to which key.
+//!
+//! Keys are text chosen by clients, so the lookup hashes them with a secret: it cannot be iterated,
+//! and its order is never seen.
+
+use crate::config::BindPolicy;
+use crate::dialect::json;
+use crate::id::Key;
+use crate::mailbox::Mailbox;
+use hashbrown::HashTable;
+use siphasher::sip::SipHasher13;
+use std::hash::Hasher;
+
+/// All mailboxes in memory.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    hasher: SipHasher13,
+    slots: Vec<Option<Mailbox>>,
+    free: Vec<u32>,
+    by_key: HashTable<u32>,
+    /// Live keys that are JSON objects, by the hash of their canonical form.
+    by_value: HashTable<(u64, u32)>,
+}
+
+impl Registry {
+    pub(crate) fn new(secret: (u64, u64)) -> Self {
+        Self {
+            hasher: SipHasher13::new_with_keys(secret.0, secret.1),
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_key: HashTable::new(),
+            by_value: HashTable::new(),
+        }
+    }
+
+    /// The slot of the key's mailbox, if there is one in memory.
+    pub(crate) fn find(&self, key: &Key) -> Option<u32> {
+        let slots = &self.slots;
+        let found = self.by_key.find(hash(self.hasher, key), |&slot| key_of(slots, slot) == key);
+        found.copied()
+    }
+
+    /// The slot of the key's mailbox, which is made when there is none.
+    pub(crate) fn find_or_insert(&mut self, key: &Key, policy: BindPolicy) -> u32 {
+        if let Some(slot) = self.find(key) {
+            return slot;
+        }
+        // The key may share the memory of the line it came in, which a mailbox must not keep.
+        let mailbox = Some(Mailbox::new(Key::new(&**key), policy));
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = mailbox;
+                slot
+            }
+            None => {
+                self.slots.push(mailbox);
+                u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 mailboxes")
+            }
+        };
+        let (hasher, slots) = (self.hasher, &self.slots);
+        self.by_key
+            .insert_unique(hash(hasher, key), slot, |&slot| hash(hasher, key_of(slots, slot)));
+        slot
+    }
+
+    /// The mailbox in a slot that is known to be in use.
+    pub(crate) fn get(&self, slot: u32) -> &Mailbox {
+        self.slots[slot as usize].as_ref().expect("the slot of a mailbox in use")
+    }
+
+    /// The same, to change it.
+    pub(crate) fn get_mut(&mut self, slot: u32) -> &mut Mailbox {
+        self.slots[slot as usize].as_mut().expect("the slot of a mailbox in use")
+    }
+
+    /// Drops the mailbox when nothing needs it any more.
+    pub(crate) fn dispose(&mut self, slot: u32) {
+        if !self.get(slot).is_disposable() {
+            return;
+        }
+        let slots = &self.slots;
+        let key = &key_of(slots, slot);
+        let entry = self.by_key.find_entry(hash(self.hasher, key), |&other| other == slot);
+        entry.expect("a mailbox is found by its key").remove();
+        self.slots[slot as usize] = None;
+        self.free.push(slot);
+    }
+
+    /// Makes a live key known to [`similar`](Self::similar).
+    pub(crate) fn note_live(&mut self, slot: u32) {
+        let Some(value) = self.value_hash(&self.get(slot).key) else { return };
+        self.by_value.insert_unique(value, (value, slot), |&(value, _)| value);
+    }
+
+    /// Undoes [`note_live`](Self::note_live).
+    pub(crate) fn forget_live(&mut self, slot: u32) {
+        let Some(value) = self.value_hash(&self.get(slot).key) else { return };
+        let entry = self.by_value.find_entry(value, |&(_, other)| other == slot);
+        entry.expect("a live JSON key is indexed by its value").remove();
+    }
+
+    /// A live key that is equal to this one as JSON, though not as text.
+    pub(crate) fn similar(&self, key: &Key) -> Option<&Key> {
+        let value = self.value_hash(key)?;
+        let (_, slot) = self.by_value.find(value, |&(other, _)| other == value)?;
+        Some(&self.get(*slot).key).filter(|other| *other != key)
+    }
+
+    /// All mailboxes in memory, in order of their slots.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Mailbox)> {
+        (0..).zip(&self.slots).filter_map(|(slot, mailbox)| Some((slot, mailbox.as_ref()?)))
+    }
+
+    /// Verifies that every mailbox is found by its key, and nothing else is.
+    pub(crate) fn check(&self) {
+        let mut count = 0;
+        for (slot, mailbox) in self.iter() {
+            assert_eq!(
+                self.find(&mailbox.key),
+                Some(slot),
+                "the key {} finds its mailbox",
+                mailbox.key
+            );
+            assert!(!mailbox.is_disposable(), "the mailbox of {} is of no use", mailbox.key);
+            count += 1;
+        }
+        assert_eq!(self.by_key.len(), count, "keys known and mailboxes kept");
+    }
+
+    fn value_hash(&self, key: &Key) -> Option<u64> {
+        if !key.starts_with('{') {
+            return None;
+        }
+        let mut hasher = self.hasher;
+        hasher.write(json::canonical(key)?.as_bytes());
+        Some(hasher.finish())
+    }
+}
+
+fn key_of(slots: &[Option<Mailbox>], slot: u32) -> &Key {
+    &slots[slot as usize].as_ref().expect("an indexed slot is in use").key
+}
+
+fn hash(mut hasher: SipHasher13, key: &Key) -> u64 {
+    hasher.write(key.as_bytes());
+    hasher.finish()
+}

@@ -1,0 +1,393 @@
+//! Events and commands as lines for people: the form of snapshots, replays and failure reports.
+//!
+//! ```text
+//!    1.500 > a text "5"
+//!          < a text "biubiubiu"
+//!          . [heartbeat web send] a
+//! ```
+//!
+//! A line begins with the seconds since the trace began, then `>` for an event, `<` for a command
+//! or `.` for a record. Ids are renamed in the order in which they appear: connections `a`, `b`, …,
+//! back ends `P1`, …, messages `m1`, …, storage operations `o1`, ….
+
+use crate::command::{Command, FrameKind, Reply};
+use crate::event::{CloseCause, ConnEvent, Event, PusherEvent};
+use crate::id::{ConnId, MessageId, OpId, PusherId};
+use crate::record::{ConnRecord, DeliveryRecord, PushRecord, Record, StoreRecord};
+use crate::store::{Answer, Appended, DeadAnswer, DeadOp, Op};
+use crate::time::Time;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// Payloads longer than this many bytes are cut.
+const SHOWN_BYTES: usize = 60;
+
+/// A trace being written.
+#[derive(Debug, Default)]
+pub struct Trace {
+    text: String,
+    began: Option<Time>,
+    last: Option<Time>,
+    conns: BTreeMap<ConnId, String>,
+    pushers: BTreeMap<PusherId, String>,
+    messages: BTreeMap<MessageId, String>,
+    ops: BTreeMap<OpId, String>,
+    named_ops: u32,
+}
+
+impl Trace {
+    /// An empty trace.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What has been written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Writes a line of the reader's own.
+    pub fn note(&mut self, text: &str) {
+        let _ = writeln!(self.text, "# {text}");
+    }
+
+    /// Writes one event.
+    pub fn event(&mut self, now: Time, event: &Event) {
+        let began = *self.began.get_or_insert(now);
+        let shown = match event {
+            Event::Connection(id, event) => {
+                let (conn, event) = (self.conn(*id), self.conn_event(event));
+                format!("{conn} {event}")
+            }
+            Event::Pusher(id, event) => {
+                let (pusher, event) = (self.pusher(*id), pusher_event(event));
+                format!("{pusher} {event}")
+            }
+            Event::Answered(op, answer) => {
+                let answer = self.answer(answer);
+                let name = self.ops.remove(op).unwrap_or_else(|| op.to_string());
+                format!("store {name} {answer}")
+            }
+            Event::DeadlineReached => "deadline".to_owned(),
+            Event::ShutdownRequested => "shutdown".to_owned(),
+        };
+        let at = if self.last == Some(now) {
+            String::new()
+        } else {
+            let micros = now.since(began).as_micros();
+            format!("{}.{:03}", micros / 1_000_000, micros / 1_000 % 1_000)
+        };
+        self.last = Some(now);
+        let _ = writeln!(self.text, "{at:>9} > {shown}");
+    }
+
+    /// Writes the commands of one event.
+    pub fn commands(&mut self, commands: &[Command]) {
+        for command in commands {
+            let (sign, shown) = match command {
+                Command::Record(record) => ('.', self.record(record)),
+                command => ('<', self.command(command)),
+            };
+            let _ = writeln!(self.text, "{:>9} {sign} {shown}", "");
+        }
+    }
+
+    fn conn(&mut self, id: ConnId) -> String {
+        let next = self.conns.len();
+        let name = self.conns.entry(id).or_insert_with(|| {
+            let letter = char::from(b'a' + u8::try_from(next % 26).unwrap_or(0));
+            if next < 26 { letter.to_string() } else { format!("{letter}{}", next / 26) }
+        });
+        name.clone()
+    }
+
+    fn pusher(&mut self, id: PusherId) -> String {
+        let next = self.pushers.len() + 1;
+        self.pushers.entry(id).or_insert_with(|| format!("P{next}")).clone()
+    }
+
+    fn message(&mut self, id: MessageId) -> String {
+        let next = self.messages.len() + 1;
+        self.messages.entry(id).or_insert_with(|| format!("m{next}")).clone()
+    }
+
+    fn messages(&mut self, ids: &[MessageId]) -> String {
+        let names: Vec<_> = ids.iter().map(|id| self.message(*id)).collect();
+        if names.is_empty() { "nothing".to_owned() } else { names.join(" ") }
+    }
+
+    fn conn_event(&mut self, event: &ConnEvent) -> String {
+        match event {
+            ConnEvent::Accepted => "accepted".to_owned(),
+            ConnEvent::Upgraded { target } => format!("upgraded {target}"),
+            ConnEvent::TextReceived(text) => format!("text {}", quote(text.as_bytes())),
+            ConnEvent::BinaryReceived(data) => format!("binary {}", quote(data)),
+            ConnEvent::PingReceived => "ping".to_owned(),
+            ConnEvent::PongReceived(Some(counter)) => format!("pong {counter}"),
+            ConnEvent::PongReceived(None) => "pong of no ping".to_owned(),
+            ConnEvent::Drained => "drained".to_owned(),
+            ConnEvent::Closed(cause) => format!("closed ({})", close_cause(cause)),
+        }
+    }
+
+    fn command(&mut self, command: &Command) -> String {
+        match command {
+            Command::Send { conn, kind, payload } => {
+                let kind = match kind {
+                    FrameKind::Text => "text",
+                    FrameKind::Binary => "binary",
+                };
+                format!("{} {kind} {}", self.conn(*conn), quote(payload))
+            }
+            Command::Ping { conn, counter } => format!("{} ping {counter}", self.conn(*conn)),
+            Command::ReportDrained { conn } => format!("{} report drained", self.conn(*conn)),
+            Command::Close { conn, close } => {
+                format!("{} close {} {}", self.conn(*conn), close.code(), close.reason())
+            }
+            Command::Reply { pusher, reply } => {
+                let reply = match reply {
+                    Reply::Ok(id) => format!("ok {}", self.message(*id)),
+                    Reply::Queued(id) => format!("queued {}", self.message(*id)),
+                    Reply::Fail(reason) => format!("fail: {}", reason.text()),
+                };
+                format!("{} reply {reply}", self.pusher(*pusher))
+            }
+            Command::Pause { pusher } => format!("{} pause", self.pusher(*pusher)),
+            Command::Resume { pusher } => format!("{} resume", self.pusher(*pusher)),
+            Command::Finish { pusher } => format!("{} finish", self.pusher(*pusher)),
+            Command::Store { op, request } => {
+                self.named_ops += 1;
+                let name = format!("o{}", self.named_ops);
+                self.ops.insert(*op, name.clone());
+                format!("store {name} {}", self.op(request))
+            }
+            Command::Record(record) => self.record(record),
+        }
+    }
+
+    fn op(&mut self, op: &Op) -> String {
+        match op {
+            Op::Append(append) => {
+                let id = self.message(append.id);
+                let merge = if append.merge_within.is_some() { ", may merge" } else { "" };
+                format!("append {id} to {}{merge}", append.key)
+            }
+            Op::Load { key, max_messages, .. } => format!("load {key}, at most {max_messages}"),
+            Op::Remove { key, ids } => format!("remove {} of {key}", self.messages(ids)),
+            Op::Retry { key, retries } => {
+                let began = self.began.unwrap_or_default();
+                let shown: Vec<_> = retries
+                    .iter()
+                    .map(|retry| {
+                        let (id, tries) = (self.message(retry.id), retry.tries);
+                        let millis = retry.not_before.since(began).as_millis();
+                        format!(
+                            "{id} (tries {tries}, not before {}.{:03})",
+                            millis / 1_000,
+                            millis % 1_000
+                        )
+                    })
+                    .collect();
+                format!("retry {} of {key}", shown.join(" "))
+            }
+            Op::Bury { key, ids, reason, .. } => {
+                format!("bury {} of {key} ({})", self.messages(ids), reason.name())
+            }
+            Op::Expire { .. } => "expire".to_owned(),
+            Op::Dead(DeadOp::Purge { .. }) => "purge old dead letters".to_owned(),
+            Op::Dead(DeadOp::Trim { keep, .. }) => format!("keep {keep} dead letters"),
+            Op::Dead(_) | Op::Claim(_) | Op::Session(_) | Op::Device(_) => format!("{op:?}"),
+        }
+    }
+
+    fn answer(&mut self, answer: &Answer) -> String {
+        match answer {
+            Answer::Appended(Appended::Stored { evicted, .. }) if evicted.is_empty() => {
+                "stored".to_owned()
+            }
+            Answer::Appended(Appended::Stored { evicted, .. }) => {
+                format!("stored, evicted {}", self.messages(evicted))
+            }
+            Answer::Appended(Appended::Merged { into }) => {
+                format!("merged into {}", self.message(*into))
+            }
+            Answer::Appended(Appended::Duplicate { first, .. }) => {
+                format!("duplicate of {}", self.message(*first))
+            }
+            Answer::Appended(Appended::Conflict) => "conflict".to_owned(),
+            Answer::Loaded(loaded) => {
+                let ids: Vec<_> = loaded.messages.iter().map(|message| message.id).collect();
+                format!("loaded {}", self.messages(&ids))
+            }
+            Answer::Removed { ids, withdrawn: 0 } => format!("removed {}", self.messages(ids)),
+            Answer::Removed { ids, withdrawn } => {
+                format!("removed {}, {withdrawn} of them dead letters", self.messages(ids))
+            }
+            Answer::Retried => "noted".to_owned(),
+            Answer::Buried(ids) => format!("buried {}", self.messages(ids)),
+            Answer::Expired(expired) => {
+                let ids: Vec<_> = expired.iter().map(|expired| expired.cursor.id).collect();
+                format!("expired {}", self.messages(&ids))
+            }
+            Answer::Dead(DeadAnswer::Purged(count)) => format!("dropped {count}"),
+            Answer::Failed(error) => format!("failed: {error}"),
+            Answer::Dead(_)
+            | Answer::Claim(_)
+            | Answer::SessionKept
+            | Answer::SessionFound(_)
+            | Answer::DeviceKept => format!("{answer:?}"),
+        }
+    }
+
+    fn record(&mut self, record: &Record) -> String {
+        let tag = record.tag();
+        let detail = match record {
+            Record::Connection(id, record) => {
+                let (conn, detail) = (self.conn(*id), self.conn_record(record));
+                format!("{conn}{detail}")
+            }
+            Record::Push(id, record) => {
+                let (pusher, detail) = (self.pusher(*id), self.push_record(record));
+                format!("{pusher}{detail}")
+            }
+            Record::Delivery(key, record) => format!("{key}{}", self.delivery_record(record)),
+            Record::Store(_, record) => store_record(record),
+            Record::StaleId => "an id named nothing".to_owned(),
+            Record::Late(span) => format!("lost {span}"),
+        };
+        format!("{tag} {detail}")
+    }
+
+    fn conn_record(&mut self, record: &ConnRecord) -> String {
+        match record {
+            ConnRecord::Received { .. }
+            | ConnRecord::HeartbeatReceived { .. }
+            | ConnRecord::HeartbeatAnswered { .. } => String::new(),
+            ConnRecord::Bound { key, dialect, others } => {
+                let others =
+                    if *others == 0 { String::new() } else { format!(", beside {others}") };
+                format!(" to {key} as {}{others}", dialect.name())
+            }
+            ConnRecord::BindRefused { close, .. } => format!(", {}", close.reason()),
+            ConnRecord::TakenOver { by, moved, .. } => {
+                format!(" by {}, {moved} moved", self.conn(*by))
+            }
+            ConnRecord::StandbyTookOver { key, moved } => format!(" serves {key}, {moved} moved"),
+            ConnRecord::IdleTimedOut { silent, .. } => format!(", silent for {silent}"),
+            ConnRecord::PongOverdue { unconfirmed, .. } => format!(", {unconfirmed} unconfirmed"),
+            ConnRecord::PongUnsupported { key } => format!(" of {key}"),
+            ConnRecord::Closed { totals, .. } => format!(
+                " after {}, {} in, {} out",
+                totals.duration, totals.messages_in, totals.messages_out
+            ),
+        }
+    }
+
+    fn push_record(&mut self, record: &PushRecord) -> String {
+        match record {
+            PushRecord::Prepared { key, id, .. }
+            | PushRecord::Ok { key, id }
+            | PushRecord::Queued { key, id }
+            | PushRecord::Missed { key, id, similar: None } => {
+                format!(" {} to {key}", self.message(*id))
+            }
+            PushRecord::Missed { key, id, similar: Some(similar) } => {
+                format!(" {} to {key}, but {similar} is live", self.message(*id))
+            }
+            PushRecord::Merged { id, into, .. } => {
+                format!(" {} into {}", self.message(*id), self.message(*into))
+            }
+            PushRecord::Duplicate { id, first, .. } => {
+                format!(" {} of {}", self.message(*id), self.message(*first))
+            }
+            PushRecord::Failed { key, id, reason } => {
+                format!(" {} to {key}: {}", self.message(*id), reason.text())
+            }
+            PushRecord::Refused { reason, .. } => format!(", {}", reason.text()),
+            PushRecord::Unfinished { bytes } => format!(", {bytes} bytes discarded"),
+            PushRecord::Paused { unanswered } => format!(", {unanswered} unanswered"),
+            PushRecord::Resumed => String::new(),
+        }
+    }
+
+    fn delivery_record(&mut self, record: &DeliveryRecord) -> String {
+        match record {
+            DeliveryRecord::Written { id, conn, tries } => {
+                let (id, conn) = (self.message(*id), self.conn(*conn));
+                let tries = if *tries == 0 { String::new() } else { format!(", tries {tries}") };
+                format!(" {id} on {conn}{tries}")
+            }
+            DeliveryRecord::Confirmed { conn, first, last, count } => {
+                let (conn, first) = (self.conn(*conn), self.message(*first));
+                if *count == 1 {
+                    return format!(" {first} by {conn}");
+                }
+                format!(" {count} messages, {first} to {}, by {conn}", self.message(*last))
+            }
+            DeliveryRecord::TryFailed { id, tries } => {
+                format!(" {}, tries {tries}", self.message(*id))
+            }
+            DeliveryRecord::Died { id, reason } => {
+                format!(" {}: {}", self.message(*id), reason.name())
+            }
+            DeliveryRecord::Withdrawn { count } | DeliveryRecord::RemovalsBehind { count } => {
+                format!(", {count} messages")
+            }
+            DeliveryRecord::Forgotten { id } => format!(" {}", self.message(*id)),
+        }
+    }
+}
+
+fn pusher_event(event: &PusherEvent) -> String {
+    match event {
+        PusherEvent::Opened => "opened".to_owned(),
+        PusherEvent::LineReceived(line) => format!("line {}", quote(line)),
+        PusherEvent::LineTooLong { bytes } => format!("line too long, {bytes} bytes"),
+        PusherEvent::Requested(request) => {
+            let id =
+                request.idempotency.as_deref().map_or(String::new(), |id| format!(", id {id}"));
+            format!("requests {} to {}{id}", quote(request.data.as_bytes()), request.key)
+        }
+        PusherEvent::Finished { unfinished: 0 } => "finished".to_owned(),
+        PusherEvent::Finished { unfinished } => format!("finished, {unfinished} bytes unfinished"),
+        PusherEvent::Closed => "closed".to_owned(),
+    }
+}
+
+fn close_cause(cause: &CloseCause) -> String {
+    match cause {
+        CloseCause::PeerClosed(Some(code)) => format!("by the client, {code}"),
+        CloseCause::PeerClosed(None) => "by the client".to_owned(),
+        CloseCause::Eof => "end of stream".to_owned(),
+        CloseCause::Failed(error) => error.clone(),
+        CloseCause::ProtocolError { code, reason } => format!("{code} {reason}"),
+        CloseCause::BadUpgrade { status, reason } => format!("HTTP {status} {reason}"),
+        CloseCause::Commanded => "as told".to_owned(),
+    }
+}
+
+fn store_record(record: &StoreRecord) -> String {
+    let on = |key: &Option<crate::id::Key>| {
+        key.as_ref().map_or(String::new(), |key| format!(" on {key}"))
+    };
+    match record {
+        StoreRecord::Failed { kind, key, error } => format!("{kind}{}: {error}", on(key)),
+        StoreRecord::TimedOut { kind, key } => format!("{kind}{}", on(key)),
+        StoreRecord::Retried { kind, key, attempt } => {
+            format!("{kind}{}, attempt {attempt}", on(key))
+        }
+        StoreRecord::DeadDropped { count } => format!("{count} dead letters"),
+    }
+}
+
+/// Bytes as quoted text on one line, cut when they are many.
+fn quote(bytes: &[u8]) -> String {
+    let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES)]).into_owned();
+    let text = shown.replace('\n', "\\n").replace('\r', "\\r");
+    if bytes.len() > SHOWN_BYTES {
+        return format!("\"{text}…\" ({} bytes)", bytes.len());
+    }
+    format!("\"{text}\"")
+}

@@ -1,0 +1,249 @@
+//! A small world around a gateway: scripted clients and back ends, the reference model as store,
+//! and a trace of everything.
+
+#![allow(dead_code, reason = "each test file uses its part of the world")]
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use std::collections::{BTreeMap, VecDeque};
+use steadfast_core::command::Command;
+use steadfast_core::config::Config;
+use steadfast_core::event::{CloseCause, ConnEvent, Event, PushRequest, PusherEvent};
+use steadfast_core::gateway::Gateway;
+use steadfast_core::id::{ConnId, OpId, PusherId};
+use steadfast_core::store::model::Model;
+use steadfast_core::store::{Answer, Op};
+use steadfast_core::time::{Span, Time};
+use steadfast_core::trace::Trace;
+
+/// What the store does with operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// Carries them out and answers at once.
+    Prompt,
+    /// Carries them out, and keeps the answers until it is prompt again.
+    Slow,
+    /// Answers that they failed, and does nothing.
+    Failing,
+    /// Neither carries them out nor answers.
+    Dead,
+}
+
+/// What clients do about pings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pongs {
+    /// They answer at once.
+    Prompt,
+    /// They do not.
+    None,
+}
+
+/// A gateway with everything around it.
+pub struct World {
+    pub gateway: Gateway,
+    pub model: Model,
+    pub now: Time,
+    pub trace: Trace,
+    pub store: Store,
+    pub pongs: Pongs,
+    /// Every command, as it was given.
+    pub commands: Vec<(Time, Command)>,
+    /// The last ping of each connection that was not answered.
+    pings: BTreeMap<ConnId, u64>,
+    events: VecDeque<Event>,
+    late_answers: VecDeque<(OpId, Answer)>,
+    next_conn: u32,
+    next_pusher: u32,
+}
+
+/// The world begins at this time.
+pub const START: Time = Time::from_micros(1_800_000_000_000_000);
+
+impl World {
+    pub fn new(config: Config) -> Self {
+        Self {
+            gateway: Gateway::new(config, 1, 7),
+            model: Model::new(7),
+            now: START,
+            trace: Trace::new(),
+            store: Store::Prompt,
+            pongs: Pongs::Prompt,
+            commands: Vec::new(),
+            pings: BTreeMap::new(),
+            events: VecDeque::new(),
+            late_answers: VecDeque::new(),
+            next_conn: 0,
+            next_pusher: 0,
+        }
+    }
+
+    /// Says in the trace what comes next.
+    pub fn note(&mut self, text: &str) {
+        self.trace.note(text);
+    }
+
+    /// Tells the gateway an event, and everything that follows from it at once.
+    pub fn tell(&mut self, event: Event) {
+        self.events.push_back(event);
+        while let Some(event) = self.events.pop_front() {
+            self.trace.event(self.now, &event);
+            let mut commands = Vec::new();
+            self.gateway.handle(self.now, event, &mut commands);
+            self.gateway.check();
+            self.trace.commands(&commands);
+            for command in commands {
+                self.obey(command);
+            }
+        }
+        self.model.check();
+    }
+
+    fn obey(&mut self, command: Command) {
+        self.commands.push((self.now, command.clone()));
+        match command {
+            Command::Store { op, request } => self.execute(op, request),
+            Command::Ping { conn, counter } => {
+                self.pings.insert(conn, counter);
+                if self.pongs == Pongs::Prompt {
+                    self.pings.remove(&conn);
+                    let pong = ConnEvent::PongReceived(Some(counter));
+                    self.events.push_back(Event::Connection(conn, pong));
+                }
+            }
+            Command::Close { conn, .. } => {
+                self.pings.remove(&conn);
+                self.events
+                    .retain(|event| !matches!(event, Event::Connection(id, _) if *id == conn));
+                let closed = ConnEvent::Closed(CloseCause::Commanded);
+                self.events.push_back(Event::Connection(conn, closed));
+            }
+            Command::Finish { pusher } => {
+                self.events.push_back(Event::Pusher(pusher, PusherEvent::Closed));
+            }
+            Command::ReportDrained { conn } => {
+                if self.pongs == Pongs::None {
+                    self.events.push_back(Event::Connection(conn, ConnEvent::Drained));
+                }
+            }
+            Command::Send { .. }
+            | Command::Reply { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. }
+            | Command::Record(_) => {}
+        }
+    }
+
+    fn execute(&mut self, op: OpId, request: Op) {
+        match self.store {
+            Store::Prompt => {
+                let answer = self.model.apply(request);
+                self.events.push_back(Event::Answered(op, answer));
+            }
+            Store::Slow => {
+                let answer = self.model.apply(request);
+                self.late_answers.push_back((op, answer));
+            }
+            Store::Failing => {
+                let answer = Answer::Failed("disk full".to_owned());
+                self.events.push_back(Event::Answered(op, answer));
+            }
+            Store::Dead => {}
+        }
+    }
+
+    /// Lets the store behave otherwise; answers held back come now when it is prompt.
+    pub fn set_store(&mut self, store: Store) {
+        self.store = store;
+        if store == Store::Prompt {
+            while let Some((op, answer)) = self.late_answers.pop_front() {
+                self.tell(Event::Answered(op, answer));
+            }
+        }
+    }
+
+    /// Lets time pass, with every deadline in it.
+    pub fn wait(&mut self, span: Span) {
+        let until = self.now + span;
+        while let Some((at, _)) = self.gateway.next_deadline().filter(|(at, _)| *at <= until) {
+            self.now = self.now.max(at);
+            self.tell(Event::DeadlineReached);
+        }
+        self.now = until;
+    }
+
+    pub fn wait_ms(&mut self, millis: u64) {
+        self.wait(Span::from_millis(millis));
+    }
+
+    /// Lets time pass without serving any deadline: the process is stalled.
+    pub fn stall(&mut self, span: Span) {
+        self.now += span;
+    }
+
+    /// A client connects.
+    pub fn connect(&mut self) -> ConnId {
+        let id = ConnId { slot: self.next_conn, generation: 0 };
+        self.next_conn += 1;
+        self.tell(Event::Connection(id, ConnEvent::Accepted));
+        self.tell(Event::Connection(id, ConnEvent::Upgraded { target: "/".into() }));
+        id
+    }
+
+    /// A client connects and sends its first message.
+    pub fn client(&mut self, key: &str) -> ConnId {
+        let id = self.connect();
+        self.text(id, key);
+        id
+    }
+
+    pub fn text(&mut self, id: ConnId, text: &str) {
+        self.tell(Event::Connection(id, ConnEvent::TextReceived(text.into())));
+    }
+
+    /// The client answers the last ping.
+    pub fn pong(&mut self, id: ConnId) {
+        let counter = self.pings.remove(&id).expect("a ping to answer");
+        self.tell(Event::Connection(id, ConnEvent::PongReceived(Some(counter))));
+    }
+
+    /// The client's socket has taken everything.
+    pub fn drained(&mut self, id: ConnId) {
+        self.tell(Event::Connection(id, ConnEvent::Drained));
+    }
+
+    /// The connection is reset.
+    pub fn drop_conn(&mut self, id: ConnId) {
+        self.pings.remove(&id);
+        let cause = CloseCause::Failed("reset by peer".to_owned());
+        self.tell(Event::Connection(id, ConnEvent::Closed(cause)));
+    }
+
+    /// A back end connects.
+    pub fn pusher(&mut self) -> PusherId {
+        let id = PusherId { slot: self.next_pusher, generation: 0 };
+        self.next_pusher += 1;
+        self.tell(Event::Pusher(id, PusherEvent::Opened));
+        id
+    }
+
+    pub fn line(&mut self, id: PusherId, line: &str) {
+        let line = Bytes::copy_from_slice(line.as_bytes());
+        self.tell(Event::Pusher(id, PusherEvent::LineReceived(line)));
+    }
+
+    /// A back end pushes `data` to `key`.
+    pub fn push(&mut self, id: PusherId, key: &str, data: &str) {
+        self.line(id, &format!(r#"{{"uid":"{key}","Data":"{data}"}}"#));
+    }
+
+    /// A back end pushes by HTTP under a name of its own.
+    pub fn request(&mut self, id: PusherId, key: &str, data: &str, name: &str) {
+        let request = PushRequest {
+            key: key.into(),
+            data: data.into(),
+            idempotency: Some(ByteString::from(name)),
+            ttl: None,
+        };
+        self.tell(Event::Pusher(id, PusherEvent::Requested(request)));
+    }
+}
