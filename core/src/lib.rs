@@ -14,6 +14,7 @@ pub mod dialect;
 pub mod event;
 pub mod gateway;
 pub mod id;
+mod lookup;
 mod mailbox;
 mod operations;
 mod pushers;
