@@ -80,7 +80,8 @@ pub enum Op {
 pub struct Append {
     /// Whose mailbox it joins, at the end.
     pub key: Key,
-    /// Its name. Appending the same id again changes nothing and is answered as the first time.
+    /// Its name. Appending an id that waits or is a dead letter changes nothing: its position is
+    /// answered again, without the messages it had evicted. A removed id is forgotten.
     pub id: MessageId,
     /// What is written to the client.
     pub payload: Bytes,
@@ -358,6 +359,9 @@ pub struct Loaded {
     pub messages: Vec<StoredMessage>,
     /// The position of the mailbox's last message; `None` when it is empty.
     pub tail: Option<u64>,
+    /// How many messages of the key ever died. Never falls, so that a session which remembers an
+    /// older count ([`Session::deaths_seen`]) knows that it missed something.
+    pub deaths: u64,
 }
 
 /// A message as the store keeps it.
