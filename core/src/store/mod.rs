@@ -7,6 +7,10 @@
 //!
 //! Times are part of the operations, so that a store needs no clock of its own to be checked.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod arbitrary;
+#[cfg(any(test, feature = "testing"))]
+pub mod judge;
 pub mod model;
 
 use crate::id::{ConnId, Key, MessageId};

@@ -1,0 +1,336 @@
+//! Random operation sequences, to hold a store against the model with.
+//!
+//! The world is small on purpose: a few keys, a few ids for each, payloads of three kinds, times
+//! that often coincide. So operations meet: ids are appended again while they wait, are dead or are
+//! gone, limits are reached, windows and leases end.
+//!
+//! A sequence keeps what the contract asks of the core: time never goes backward, and an id always
+//! comes with the same key. Epochs to release are mostly those that the
+//! [model](super::model::Model) gives when a sequence runs from an empty store;
+//! [`Judge`](super::judge::Judge) translates them for other stores.
+
+use super::{
+    Append, ClaimOp, DeadCursor, DeadFilter, DeadOp, DeviceOp, ExpiryCursor, Idempotency, Node, Op,
+    Promise, Retry, Session, SessionOp,
+};
+use crate::id::{ConnId, Key, MessageId};
+use crate::record::DeathReason;
+use crate::time::{Span, Time};
+use bytes::Bytes;
+use bytestring::ByteString;
+use proptest::collection::{SizeRange, vec};
+use proptest::option;
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
+use std::collections::BTreeMap;
+
+/// How many keys there are.
+const KEYS: u64 = 4;
+/// How many message ids there are.
+const IDS: u64 = 64;
+/// Times in an operation are at most this many microseconds from now.
+const SOON: u64 = 40;
+/// But leases and idempotency names hold for up to this long, for they are rarer than messages.
+const LONG: u64 = 400;
+
+/// Sequences of operations, of these lengths.
+pub fn ops(len: impl Into<SizeRange>) -> impl Strategy<Value = Vec<Op>> {
+    vec((0..4_u64, op()), len).prop_map(|drafts| {
+        let (mut now, mut epochs) = (SOON, Epochs::default());
+        let settle = |(pause, op)| {
+            now += pause;
+            epochs.settle(settle_times(op, now))
+        };
+        drafts.into_iter().map(settle).collect()
+    })
+}
+
+/// Operations that show everything a store holds of such a sequence's messages, sessions and
+/// claims; for the end of a sequence.
+#[must_use]
+pub fn inventory(now: Time) -> Vec<Op> {
+    let keys = || (0..KEYS).map(key_of);
+    let loads = keys().map(|key| Op::Load { key, max_messages: u32::MAX, max_bytes: u64::MAX });
+    let expire = Op::Expire { now: Time::NEVER, after: None, limit: u32::MAX };
+    let list = DeadOp::List { filter: DeadFilter::default(), after: None, limit: u32::MAX };
+    let lists = keys().map(|key| {
+        let filter = DeadFilter { key: Some(key), ..DeadFilter::default() };
+        Op::Dead(DeadOp::List { filter, after: None, limit: u32::MAX })
+    });
+    let sessions = (0..3).map(move |n| Op::Session(SessionOp::Get { id: text("session", n), now }));
+    let claims = keys().map(move |key| {
+        Op::Claim(ClaimOp::Claim { key, node: Node { name: "last".into(), incarnation: 9 }, now })
+    });
+    loads
+        .chain([Op::Dead(list)])
+        .chain(lists)
+        .chain(sessions)
+        .chain(claims)
+        .chain([expire])
+        .collect()
+}
+
+/// The latest time that an operation names as its own.
+#[must_use]
+pub fn time_of(op: &Op) -> Option<Time> {
+    match op {
+        Op::Append(append) => Some(append.accepted_at),
+        Op::Bury { at, .. } => Some(*at),
+        Op::Expire { now, .. } => Some(*now),
+        Op::Claim(ClaimOp::Renew { now, .. } | ClaimOp::Claim { now, .. }) => Some(*now),
+        Op::Session(SessionOp::Get { now, .. }) => Some(*now),
+        Op::Load { .. }
+        | Op::Remove { .. }
+        | Op::Retry { .. }
+        | Op::Claim(ClaimOp::Release { .. })
+        | Op::Dead(_)
+        | Op::Session(SessionOp::Put(_))
+        | Op::Device(_) => None,
+    }
+}
+
+/// One operation whose times count from the moment it is given.
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        12 => append().prop_map(Op::Append),
+        3 => (key(), 0..6_u32, 0..12_u64).prop_map(|(key, max_messages, max_bytes)| {
+            Op::Load { key, max_messages, max_bytes }
+        }),
+        4 => ids_of_key().prop_map(|(key, ids)| Op::Remove { key, ids }),
+        3 => retries(),
+        3 => (ids_of_key(), reason()).prop_map(|((key, ids), reason)| {
+            Op::Bury { key, ids, reason, at: Time::EPOCH }
+        }),
+        3 => (option::of((soon(), id())), 0..8_u32).prop_map(|(after, limit)| {
+            let after = after.map(|(expires_at, id)| ExpiryCursor { expires_at, id });
+            Op::Expire { now: Time::EPOCH, after, limit }
+        }),
+        3 => claim().prop_map(Op::Claim),
+        5 => dead().prop_map(Op::Dead),
+        2 => session().prop_map(Op::Session),
+        1 => device().prop_map(Op::Device),
+    ]
+}
+
+fn append() -> impl Strategy<Value = Append> {
+    let promise = prop_oneof![Just(Promise::Ok), Just(Promise::Queued)];
+    let name = (0..2_u64, 0..LONG).prop_map(|(name, window)| Idempotency {
+        name: text("name", name),
+        window: Span::from_micros(window),
+    });
+    let idempotency = option::weighted(0.4, name);
+    let merge_within = option::of((0..SOON).prop_map(Span::from_micros));
+    let window_end = option::weighted(0.3, id());
+    (id(), payload(), soon(), promise, idempotency, merge_within, 0..6_u32, window_end).prop_map(
+        |(id, payload, expires_at, promise, idempotency, merge_within, limit, window_end)| Append {
+            key: home(id),
+            id,
+            payload,
+            accepted_at: Time::EPOCH,
+            expires_at,
+            promise,
+            idempotency,
+            merge_within,
+            limit,
+            window_end,
+        },
+    )
+}
+
+fn retries() -> impl Strategy<Value = Op> {
+    (ids_of_key(), 0..5_u32, soon()).prop_map(|((key, ids), tries, not_before)| {
+        let retries = ids.into_iter().map(|id| Retry { id, tries, not_before }).collect();
+        Op::Retry { key, retries }
+    })
+}
+
+fn claim() -> impl Strategy<Value = ClaimOp> {
+    let now = Time::EPOCH;
+    prop_oneof![
+        (node(), 0..LONG).prop_map(move |(node, until)| {
+            ClaimOp::Renew { node, now, until: Time::from_micros(until) }
+        }),
+        (key(), node()).prop_map(move |(key, node)| ClaimOp::Claim { key, node, now }),
+        // The epoch is how many claims of the key ago it was current.
+        (key(), 0..2_u64).prop_map(|(key, epoch)| ClaimOp::Release { key, epoch }),
+    ]
+}
+
+fn dead() -> impl Strategy<Value = DeadOp> {
+    prop_oneof![
+        (filter(), option::of((soon(), id())), 0..8_u32).prop_map(|(filter, after, limit)| {
+            let after = after.map(|(at, id)| DeadCursor { at, id });
+            DeadOp::List { filter, after, limit }
+        }),
+        (ids_of_key(), soon())
+            .prop_map(|((key, ids), expires_at)| { DeadOp::Requeue { key, ids, expires_at } }),
+        (filter(), 0..3_u32).prop_map(|(filter, limit)| DeadOp::Purge { filter, limit }),
+        (0..30_u64, 0..4_u32).prop_map(|(keep, limit)| DeadOp::Trim { keep, limit }),
+    ]
+}
+
+fn session() -> impl Strategy<Value = SessionOp> {
+    let put = (0..3_u64, key(), 0..3_u64, soon()).prop_map(|(id, key, n, expires_at)| Session {
+        id: text("session", id),
+        key,
+        context: text("context", n),
+        applied: n,
+        deaths_seen: n,
+        expires_at,
+    });
+    prop_oneof![
+        put.prop_map(SessionOp::Put),
+        (0..3_u64).prop_map(|id| SessionOp::Get { id: text("session", id), now: Time::EPOCH }),
+    ]
+}
+
+fn device() -> impl Strategy<Value = DeviceOp> {
+    (0..3_u64, any::<bool>(), 0..3_u32).prop_map(|(device, link, n)| {
+        let device = text("device", device);
+        if link {
+            DeviceOp::Link { device, conn: ConnId { slot: n, generation: n } }
+        } else {
+            DeviceOp::Log { device, entry: text("entry", u64::from(n)) }
+        }
+    })
+}
+
+fn filter() -> impl Strategy<Value = DeadFilter> {
+    (option::of(key()), option::of(reason()), option::of(soon()))
+        .prop_map(|(key, reason, until)| DeadFilter { key, reason, until })
+}
+
+/// A key and some ids, most of them its own; the same one perhaps twice.
+fn ids_of_key() -> impl Strategy<Value = (Key, Vec<MessageId>)> {
+    (0..KEYS, vec((0..IDS, 0..16_u32), 0..6)).prop_map(|(key, drafts)| {
+        let ids = drafts.into_iter().map(|(counter, stray)| {
+            // A multiple of the number of keys, and then the number of the key.
+            let own = counter - counter % KEYS + key;
+            id_of(if stray == 0 { counter } else { own })
+        });
+        (key_of(key), ids.collect())
+    })
+}
+
+fn node() -> impl Strategy<Value = Node> {
+    (0..2_u64, 1..3_u32)
+        .prop_map(|(name, incarnation)| Node { name: text("node", name), incarnation })
+}
+
+fn reason() -> impl Strategy<Value = DeathReason> {
+    prop_oneof![Just(DeathReason::Tries), Just(DeathReason::Ttl), Just(DeathReason::Limit)]
+}
+
+fn payload() -> impl Strategy<Value = Bytes> {
+    prop_oneof![
+        4 => Just(Bytes::from_static(b"one")),
+        1 => Just(Bytes::from_static(b"two")),
+        1 => Just(Bytes::new()),
+    ]
+}
+
+fn soon() -> impl Strategy<Value = Time> {
+    (0..SOON).prop_map(Time::from_micros)
+}
+
+fn key() -> impl Strategy<Value = Key> {
+    (0..KEYS).prop_map(key_of)
+}
+
+fn id() -> impl Strategy<Value = MessageId> {
+    (0..IDS).prop_map(id_of)
+}
+
+fn key_of(number: u64) -> Key {
+    Key::new(text("key", number))
+}
+
+/// Ids come from two runs, so that their order is not the order of their numbers.
+fn id_of(number: u64) -> MessageId {
+    let incarnation = if number.is_multiple_of(3) { 2 } else { 1 };
+    MessageId { incarnation, counter: number }
+}
+
+/// The one key that an id is used with.
+fn home(id: MessageId) -> Key {
+    key_of(id.counter % KEYS)
+}
+
+fn text(kind: &str, number: u64) -> ByteString {
+    format!("{kind}-{number}").into()
+}
+
+/// Makes the times of an operation count from the epoch: own times are now, times to come are that
+/// much later, places in an order that much earlier.
+fn settle_times(op: Op, now: u64) -> Op {
+    let later = |time: Time| Time::from_micros(now + time.as_micros());
+    let earlier = |time: Time| Time::from_micros(now.saturating_sub(time.as_micros()));
+    let now = Time::from_micros(now);
+    match op {
+        Op::Append(append) => {
+            let expires_at = later(append.expires_at);
+            Op::Append(Append { accepted_at: now, expires_at, ..append })
+        }
+        Op::Retry { key, mut retries } => {
+            for retry in &mut retries {
+                retry.not_before = later(retry.not_before);
+            }
+            Op::Retry { key, retries }
+        }
+        Op::Bury { key, ids, reason, at: _ } => Op::Bury { key, ids, reason, at: now },
+        Op::Expire { now: _, after, limit } => {
+            let after = after.map(|it| ExpiryCursor { expires_at: earlier(it.expires_at), ..it });
+            Op::Expire { now, after, limit }
+        }
+        Op::Claim(op) => Op::Claim(match op {
+            ClaimOp::Renew { node, now: _, until } => {
+                ClaimOp::Renew { node, now, until: later(until) }
+            }
+            ClaimOp::Claim { key, node, now: _ } => ClaimOp::Claim { key, node, now },
+            ClaimOp::Release { key, epoch } => ClaimOp::Release { key, epoch },
+        }),
+        Op::Dead(op) => Op::Dead(settle_dead(op, later, earlier)),
+        Op::Session(SessionOp::Put(session)) => {
+            let expires_at = later(session.expires_at);
+            Op::Session(SessionOp::Put(Session { expires_at, ..session }))
+        }
+        Op::Session(SessionOp::Get { id, now: _ }) => Op::Session(SessionOp::Get { id, now }),
+        Op::Load { .. } | Op::Remove { .. } | Op::Device(_) => op,
+    }
+}
+
+fn settle_dead(op: DeadOp, later: impl Fn(Time) -> Time, earlier: impl Fn(Time) -> Time) -> DeadOp {
+    let settle = |filter: DeadFilter| DeadFilter { until: filter.until.map(&earlier), ..filter };
+    match op {
+        DeadOp::List { filter, after, limit } => {
+            let after = after.map(|it| DeadCursor { at: earlier(it.at), ..it });
+            DeadOp::List { filter: settle(filter), after, limit }
+        }
+        DeadOp::Requeue { key, ids, expires_at } => {
+            DeadOp::Requeue { key, ids, expires_at: later(expires_at) }
+        }
+        DeadOp::Purge { filter, limit } => DeadOp::Purge { filter: settle(filter), limit },
+        DeadOp::Trim { keep, limit } => DeadOp::Trim { keep, limit },
+    }
+}
+
+/// The epochs that the model gives.
+#[derive(Default)]
+struct Epochs {
+    last: u64,
+    of_key: BTreeMap<Key, Vec<u64>>,
+}
+
+impl Epochs {
+    /// Puts an epoch that was given into a release.
+    fn settle(&mut self, op: Op) -> Op {
+        if let Op::Claim(ClaimOp::Claim { key, .. }) = &op {
+            self.last += 1;
+            self.of_key.entry(key.clone()).or_default().push(self.last);
+        }
+        let Op::Claim(ClaimOp::Release { key, epoch: ago }) = op else { return op };
+        let given = self.of_key.get(&key).map(Vec::as_slice).unwrap_or_default();
+        let ago = usize::try_from(ago).unwrap_or(usize::MAX);
+        let epoch = given.iter().rev().nth(ago).copied().unwrap_or(0);
+        Op::Claim(ClaimOp::Release { key, epoch })
+    }
+}

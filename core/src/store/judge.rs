@@ -1,0 +1,250 @@
+//! Holds a store against the model, answer by answer.
+//!
+//! Positions and epochs are a store's own: only their order means anything. The judge learns which
+//! ones the store gives, checks that they grow as promised, and expects to see the same ones again.
+//! Everything else must be equal.
+
+use super::model::Model;
+use super::{Answer, Appended, ClaimAnswer, ClaimOp, DeadAnswer, Loaded, Op, StoredMessage};
+use crate::id::{Key, MessageId};
+use std::collections::BTreeMap;
+
+/// A model beside a store that is asked the same.
+///
+/// For each operation: hand [`Judge::translate`]'s result to the store, and its answer to
+/// [`Judge::verdict`] together with the original operation.
+#[derive(Debug, Default)]
+pub struct Judge {
+    model: Model,
+    /// The store's position of every message it ever stored.
+    positions: BTreeMap<MessageId, u64>,
+    /// The store's epoch for each of the model's.
+    epochs: BTreeMap<u64, u64>,
+    /// The store's latest epoch of each key.
+    latest: BTreeMap<Key, u64>,
+}
+
+impl Judge {
+    /// A judge of a store that is empty.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The model as it is after the last verdict.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The operation in the store's own terms.
+    #[must_use]
+    pub fn translate(&self, op: &Op) -> Op {
+        let Op::Claim(ClaimOp::Release { key, epoch }) = op else { return op.clone() };
+        // No store gives epoch zero.
+        let epoch = self.epochs.get(epoch).copied().unwrap_or(0);
+        Op::Claim(ClaimOp::Release { key: key.clone(), epoch })
+    }
+
+    /// Carries the operation out on the model and compares the store's answer.
+    ///
+    /// # Errors
+    ///
+    /// Says what the store should have answered.
+    pub fn verdict(&mut self, op: &Op, answer: &Answer) -> Result<(), String> {
+        let (tail, appended) = (self.tail(op), self.model.counts().appended);
+        let expect = self.model.apply(op.clone());
+        if self.model.counts().appended > appended {
+            self.learn_position(op, answer, tail)?;
+        }
+        self.learn_epoch(op, &expect, answer)?;
+        let expect = self.in_store_terms(op, expect);
+        if *answer == expect {
+            return Ok(());
+        }
+        Err(format!("to {op:?}\nthe store answered {answer:?}\ninstead of        {expect:?}"))
+    }
+
+    /// The store's largest position among the messages that an appended one comes after.
+    fn tail(&self, op: &Op) -> Option<u64> {
+        let Op::Append(append) = op else { return None };
+        let waiting = self.model.waiting(&append.key).map(|message| message.id);
+        let dead = self.model.dead_letters().filter(|letter| letter.key == append.key);
+        let ids = waiting.chain(dead.map(|letter| letter.message.id));
+        ids.filter_map(|id| self.positions.get(&id)).max().copied()
+    }
+
+    /// Takes note of the position of a new message, which must be behind `tail`.
+    fn learn_position(
+        &mut self,
+        op: &Op,
+        answer: &Answer,
+        tail: Option<u64>,
+    ) -> Result<(), String> {
+        if let Op::Append(append) = op
+            && let Answer::Appended(Appended::Stored { position, .. }) = answer
+        {
+            if tail.is_some_and(|tail| *position <= tail) {
+                return Err(format!("position {position} is not behind {tail:?}: {op:?}"));
+            }
+            self.positions.insert(append.id, *position);
+        }
+        Ok(())
+    }
+
+    /// Takes note of the epoch of a new claim, which must be greater than the key's last.
+    fn learn_epoch(&mut self, op: &Op, expect: &Answer, answer: &Answer) -> Result<(), String> {
+        if let Op::Claim(ClaimOp::Claim { key, .. }) = op
+            && let Answer::Claim(ClaimAnswer::Claimed { epoch: ours, .. }) = expect
+            && let Answer::Claim(ClaimAnswer::Claimed { epoch: theirs, .. }) = answer
+        {
+            let latest = self.latest.insert(key.clone(), *theirs).unwrap_or(0);
+            if *theirs <= latest {
+                return Err(format!("epoch {theirs} is not greater than {latest}: {op:?}"));
+            }
+            self.epochs.insert(*ours, *theirs);
+        }
+        Ok(())
+    }
+
+    /// The model's answer with the store's positions and epochs.
+    fn in_store_terms(&self, op: &Op, answer: Answer) -> Answer {
+        let theirs = |id: &MessageId| self.positions.get(id).copied().unwrap_or(0);
+        let translate = |message: &mut StoredMessage| message.position = theirs(&message.id);
+        match answer {
+            Answer::Appended(Appended::Stored { evicted, .. }) => {
+                let Op::Append(append) = op else { unreachable!("only an append is answered so") };
+                Answer::Appended(Appended::Stored { position: theirs(&append.id), evicted })
+            }
+            Answer::Loaded(Loaded { mut messages, tail: _, deaths }) => {
+                let Op::Load { key, .. } = op else { unreachable!("only a load is answered so") };
+                messages.iter_mut().for_each(translate);
+                let tail = self.model.waiting(key).last().map(|message| theirs(&message.id));
+                Answer::Loaded(Loaded { messages, tail, deaths })
+            }
+            Answer::Claim(ClaimAnswer::Claimed { epoch, before }) => {
+                let epoch = self.epochs.get(&epoch).copied().unwrap_or(0);
+                Answer::Claim(ClaimAnswer::Claimed { epoch, before })
+            }
+            Answer::Dead(DeadAnswer::Listed(mut letters)) => {
+                letters.iter_mut().for_each(|letter| translate(&mut letter.message));
+                Answer::Dead(DeadAnswer::Listed(letters))
+            }
+            Answer::Appended(
+                Appended::Merged { .. } | Appended::Duplicate { .. } | Appended::Conflict,
+            )
+            | Answer::Removed { .. }
+            | Answer::Retried
+            | Answer::Buried(_)
+            | Answer::Expired(_)
+            | Answer::Claim(ClaimAnswer::Renewed | ClaimAnswer::Released(_))
+            | Answer::Dead(DeadAnswer::Requeued(_) | DeadAnswer::Purged(_))
+            | Answer::SessionKept
+            | Answer::SessionFound(_)
+            | Answer::DeviceKept
+            | Answer::Failed(_) => answer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Append, Node, Promise};
+    use crate::time::Time;
+    use bytes::Bytes;
+
+    /// A store that is right but for one answer.
+    fn verdicts(ops: &[Op], distort: impl Fn(usize, Answer) -> Answer) -> Vec<bool> {
+        let (mut judge, mut store) = (Judge::new(), Model::new(1));
+        // Not from the beginning of its counters.
+        for op in [append(99), Op::Remove { key: key(), ids: vec![id(99)] }, claim("x")] {
+            store.apply(op);
+        }
+        let verdict = |(index, op)| {
+            let answer = distort(index, store.apply(judge.translate(op)));
+            judge.verdict(op, &answer).is_ok()
+        };
+        ops.iter().enumerate().map(verdict).collect()
+    }
+
+    fn key() -> Key {
+        Key::new("k")
+    }
+
+    fn id(counter: u64) -> MessageId {
+        MessageId { incarnation: 1, counter }
+    }
+
+    fn append(counter: u64) -> Op {
+        Op::Append(Append {
+            key: key(),
+            id: id(counter),
+            payload: Bytes::from_static(b"payload"),
+            accepted_at: Time::EPOCH,
+            expires_at: Time::NEVER,
+            promise: Promise::Ok,
+            idempotency: None,
+            merge_within: None,
+            limit: 10,
+            window_end: None,
+        })
+    }
+
+    fn load() -> Op {
+        Op::Load { key: key(), max_messages: 10, max_bytes: 1_000 }
+    }
+
+    fn claim(name: &'static str) -> Op {
+        let node = Node { name: name.into(), incarnation: 1 };
+        Op::Claim(ClaimOp::Claim { key: key(), node, now: Time::EPOCH })
+    }
+
+    fn release(epoch: u64) -> Op {
+        Op::Claim(ClaimOp::Release { key: key(), epoch })
+    }
+
+    #[test]
+    fn a_right_store_passes_with_its_own_positions_and_epochs() {
+        let ops = [
+            append(1),
+            append(2),
+            append(1),
+            load(),
+            claim("a"),
+            claim("b"),
+            release(1),
+            release(2),
+        ];
+        assert_eq!(verdicts(&ops, |_, answer| answer), [true; 8]);
+    }
+
+    #[test]
+    fn a_wrong_answer_is_caught() {
+        let stored = |position| {
+            let evicted = Vec::new();
+            move |_| Answer::Appended(Appended::Stored { position, evicted: evicted.clone() })
+        };
+        let claimed = |epoch| move |_| Answer::Claim(ClaimAnswer::Claimed { epoch, before: None });
+        let without_last = |answer| {
+            let Answer::Loaded(mut loaded) = answer else { panic!("{answer:?}") };
+            loaded.messages.pop();
+            Answer::Loaded(loaded)
+        };
+        let failed = |_| Answer::Failed("disk full".to_owned());
+        catches(&[append(1), append(2)], 1, stored(2));
+        catches(&[append(1), append(2), append(1)], 2, stored(3));
+        catches(&[append(1), load()], 1, without_last);
+        catches(&[claim("a"), claim("b")], 1, claimed(2));
+        catches(&[claim("a"), release(1)], 1, |_| Answer::Claim(ClaimAnswer::Released(false)));
+        catches(&[append(1)], 0, failed);
+    }
+
+    /// Asserts that the answer to the operation at `index` fails when it is distorted, and that no
+    /// earlier one does.
+    fn catches(ops: &[Op], index: usize, distort: impl Fn(Answer) -> Answer) {
+        let verdicts =
+            verdicts(ops, |at, answer| if at == index { distort(answer) } else { answer });
+        assert_eq!(verdicts.iter().position(|right| !right), Some(index), "{ops:?}");
+    }
+}
