@@ -29,8 +29,14 @@ mod devices;
 mod expiry;
 mod letters;
 mod messages;
+#[cfg(test)]
+mod naive;
 mod names;
+#[cfg(test)]
+mod script;
 mod sessions;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 pub use devices::DeviceEntry;

@@ -162,6 +162,12 @@ impl Waiting {
             .collect()
     }
 
+    /// How many mailboxes hold messages, and how many are vacant.
+    #[cfg(test)]
+    pub(super) fn mailboxes(&self) -> (usize, usize) {
+        (self.by_key.len(), self.vacant.len())
+    }
+
     /// Panics when an invariant is broken. Walks everything.
     pub(super) fn check(&self) {
         self.expiry.check(self.len());

@@ -1,0 +1,286 @@
+//! The same meaning once more, as simply as it can be said: all messages in one list, every
+//! question answered by walking it. It keeps everything and drops nothing lazily, counts positions
+//! and epochs per key, and so differs from the model wherever the model is clever.
+
+use crate::id::Key;
+use crate::id::MessageId;
+use crate::record::DeathReason;
+use crate::store::{
+    Answer, Append, Appended, ClaimAnswer, ClaimOp, DeadAnswer, DeadCursor, DeadFilter, DeadLetter,
+    DeadOp, Expired, ExpiryCursor, Loaded, Node, Op, Session, SessionOp, StoredMessage,
+};
+use crate::time::Time;
+
+/// A store that is only simple.
+#[derive(Default)]
+pub(super) struct Naive {
+    messages: Vec<Message>,
+    names: Vec<(Append, MessageId)>,
+    deaths: Vec<Key>,
+    positions: Vec<Key>,
+    leases: Vec<(Node, Time)>,
+    claims: Vec<Claim>,
+    sessions: Vec<Session>,
+}
+
+#[derive(Clone)]
+struct Message {
+    letter: DeadLetter,
+    is_dead: bool,
+}
+
+struct Claim {
+    key: Key,
+    node: Node,
+    epoch: u64,
+    is_current: bool,
+}
+
+impl Naive {
+    pub(super) fn apply(&mut self, op: Op) -> Answer {
+        match op {
+            Op::Append(append) => Answer::Appended(self.append(append)),
+            Op::Load { key, max_messages, max_bytes } => {
+                let all = self.mailbox(&key);
+                let tail = all.last().map(|message| message.position);
+                let deaths = self.deaths.iter().filter(|it| **it == key).count() as u64;
+                let mut messages: Vec<StoredMessage> = Vec::new();
+                for message in all {
+                    let bytes: usize = messages.iter().map(|it| it.payload.len()).sum();
+                    let full = !messages.is_empty() && bytes as u64 >= max_bytes;
+                    if !full && messages.len() < max_messages as usize {
+                        messages.push(message);
+                    } else {
+                        break;
+                    }
+                }
+                Answer::Loaded(Loaded { messages, tail, deaths })
+            }
+            Op::Remove { key, ids } => {
+                let mut withdrawn = 0;
+                for id in &ids {
+                    let of = |it: &Message| it.letter.key == key && it.letter.message.id == *id;
+                    withdrawn += u32::from(self.messages.iter().any(|it| of(it) && it.is_dead));
+                    self.messages.retain(|it| !of(it));
+                }
+                Answer::Removed { ids, withdrawn }
+            }
+            Op::Retry { key, retries } => {
+                for retry in retries {
+                    let Some(it) = self.get(&key, retry.id, false) else { continue };
+                    if retry.tries > it.letter.message.tries {
+                        it.letter.message.tries = retry.tries;
+                        it.letter.message.not_before = retry.not_before;
+                    }
+                }
+                Answer::Retried
+            }
+            Op::Bury { key, ids, reason, at } => {
+                let buried = ids.into_iter().filter(|id| self.bury(&key, *id, reason, at));
+                Answer::Buried(buried.collect())
+            }
+            Op::Expire { now, after, limit } => Answer::Expired(self.expire(now, after, limit)),
+            Op::Claim(op) => Answer::Claim(self.claim(op)),
+            Op::Dead(op) => Answer::Dead(self.dead(op)),
+            Op::Session(SessionOp::Put(session)) => {
+                self.sessions.push(session);
+                Answer::SessionKept
+            }
+            Op::Session(SessionOp::Get { id, now }) => {
+                let last = self.sessions.iter().rev().find(|session| session.id == id);
+                Answer::SessionFound(last.filter(|session| session.expires_at > now).cloned())
+            }
+            Op::Device(_) => Answer::DeviceKept,
+        }
+    }
+
+    fn append(&mut self, append: Append) -> Appended {
+        let key = append.key.clone();
+        if let Some(known) = self.messages.iter().find(|it| it.letter.message.id == append.id) {
+            let position = known.letter.message.position;
+            return Appended::Stored { position, evicted: Vec::new() };
+        }
+        if let Some(ours) = &append.idempotency {
+            let named = self.names.iter().rev().find(|(first, _)| {
+                let theirs = first.idempotency.as_ref().unwrap();
+                first.key == key && theirs.name == ours.name
+            });
+            if let Some((first, message)) = named {
+                let window = first.idempotency.as_ref().unwrap().window;
+                if append.accepted_at <= first.accepted_at + window {
+                    return if first.payload == append.payload {
+                        Appended::Duplicate { first: *message, promise: first.promise }
+                    } else {
+                        Appended::Conflict
+                    };
+                }
+            }
+        }
+        let last = self.mailbox(&key).pop();
+        let into = last.filter(|last| {
+            append.window_end != Some(last.id)
+                && append.payload == last.payload
+                && append
+                    .merge_within
+                    .is_some_and(|span| append.accepted_at <= last.accepted_at + span)
+        });
+        let stands_for_it = into.as_ref().map_or(append.id, |into| into.id);
+        if append.idempotency.is_some() {
+            self.names.push((append.clone(), stands_for_it));
+        }
+        if let Some(into) = into {
+            return Appended::Merged { into: into.id };
+        }
+        self.store(append)
+    }
+
+    fn store(&mut self, append: Append) -> Appended {
+        let Append { key, id, payload, accepted_at, expires_at, limit, window_end, .. } = append;
+        self.positions.push(key.clone());
+        let position = self.positions.iter().filter(|it| **it == key).count() as u64;
+        let message = StoredMessage {
+            id,
+            position,
+            payload,
+            accepted_at,
+            expires_at,
+            tries: 0,
+            not_before: Time::EPOCH,
+        };
+        let (at, reason) = (Time::EPOCH, DeathReason::Tries);
+        let letter = DeadLetter { key: key.clone(), message, at, reason, history: Vec::new() };
+        self.messages.push(Message { letter, is_dead: false });
+        let mut evicted = Vec::new();
+        loop {
+            let mailbox = self.mailbox(&key);
+            let end = mailbox.iter().position(|it| Some(it.id) == window_end);
+            let counted = &mailbox[end.map_or(0, |end| end + 1)..];
+            if counted.len() <= limit as usize {
+                return Appended::Stored { position, evicted };
+            }
+            let oldest = counted[0].id;
+            assert!(self.bury(&key, oldest, DeathReason::Limit, accepted_at));
+            evicted.push(oldest);
+        }
+    }
+
+    fn expire(&self, now: Time, after: Option<ExpiryCursor>, limit: u32) -> Vec<Expired> {
+        let waiting = self.messages.iter().filter(|it| !it.is_dead);
+        let mut expired: Vec<_> = waiting
+            .map(|it| {
+                let StoredMessage { expires_at, id, .. } = it.letter.message;
+                Expired { key: it.letter.key.clone(), cursor: ExpiryCursor { expires_at, id } }
+            })
+            .filter(|it| it.cursor.expires_at <= now && Some(it.cursor) > after)
+            .collect();
+        expired.sort_by_key(|it| it.cursor);
+        expired.truncate(limit as usize);
+        expired
+    }
+
+    fn claim(&mut self, op: ClaimOp) -> ClaimAnswer {
+        match op {
+            ClaimOp::Renew { node, until, .. } => {
+                self.leases.push((node, until));
+                ClaimAnswer::Renewed
+            }
+            ClaimOp::Claim { key, node, now } => {
+                let current = self.claims.iter_mut().find(|it| it.key == key && it.is_current);
+                let before = current.and_then(|claim| {
+                    claim.is_current = false;
+                    let lives =
+                        |(holder, until): &(Node, Time)| *holder == claim.node && *until > now;
+                    let holds = claim.node != node && self.leases.iter().any(lives);
+                    holds.then(|| claim.node.clone())
+                });
+                let epoch = 1 + self.claims.iter().filter(|it| it.key == key).count() as u64;
+                self.claims.push(Claim { key, node, epoch, is_current: true });
+                ClaimAnswer::Claimed { epoch, before }
+            }
+            ClaimOp::Release { key, epoch } => {
+                let claim = self
+                    .claims
+                    .iter_mut()
+                    .find(|it| it.key == key && it.epoch == epoch && it.is_current);
+                ClaimAnswer::Released(claim.map(|claim| claim.is_current = false).is_some())
+            }
+        }
+    }
+
+    fn dead(&mut self, op: DeadOp) -> DeadAnswer {
+        match op {
+            DeadOp::List { filter, after, limit } => {
+                let mut letters = self.letters(&filter);
+                letters.retain(|it| Some(DeadCursor { at: it.at, id: it.message.id }) > after);
+                letters.truncate(limit as usize);
+                DeadAnswer::Listed(letters)
+            }
+            DeadOp::Requeue { key, mut ids, expires_at } => {
+                if ids.is_empty() {
+                    let letters = self.letters(&DeadFilter::default());
+                    let own = letters.iter().filter(|it| it.key == key);
+                    ids = own.map(|it| it.message.id).collect();
+                }
+                ids.retain(|id| {
+                    let Some(it) = self.get(&key, *id, true) else { return false };
+                    it.is_dead = false;
+                    it.letter.history.push((it.letter.at, it.letter.reason));
+                    it.letter.message.tries = 0;
+                    it.letter.message.not_before = Time::EPOCH;
+                    it.letter.message.expires_at = expires_at;
+                    true
+                });
+                DeadAnswer::Requeued(ids)
+            }
+            DeadOp::Purge { filter, limit } => {
+                let mut letters = self.letters(&filter);
+                letters.truncate(limit as usize);
+                DeadAnswer::Purged(self.purge(&letters))
+            }
+            DeadOp::Trim { keep, limit } => {
+                let mut letters = self.letters(&DeadFilter::default());
+                let excess = (letters.len() as u64).saturating_sub(keep);
+                letters.truncate(excess.min(u64::from(limit)).try_into().unwrap());
+                DeadAnswer::Purged(self.purge(&letters))
+            }
+        }
+    }
+
+    fn purge(&mut self, letters: &[DeadLetter]) -> u64 {
+        self.messages
+            .retain(|it| !letters.iter().any(|dead| dead.message.id == it.letter.message.id));
+        letters.len() as u64
+    }
+
+    fn bury(&mut self, key: &Key, id: MessageId, reason: DeathReason, at: Time) -> bool {
+        let Some(it) = self.get(key, id, false) else { return false };
+        it.is_dead = true;
+        (it.letter.at, it.letter.reason) = (at, reason);
+        self.deaths.push(key.clone());
+        true
+    }
+
+    fn get(&mut self, key: &Key, id: MessageId, is_dead: bool) -> Option<&mut Message> {
+        self.messages
+            .iter_mut()
+            .find(|it| it.letter.key == *key && it.letter.message.id == id && it.is_dead == is_dead)
+    }
+
+    fn mailbox(&self, key: &Key) -> Vec<StoredMessage> {
+        let waiting = self.messages.iter().filter(|it| it.letter.key == *key && !it.is_dead);
+        let mut mailbox: Vec<_> = waiting.map(|it| it.letter.message.clone()).collect();
+        mailbox.sort_by_key(|message| message.position);
+        mailbox
+    }
+
+    fn letters(&self, filter: &DeadFilter) -> Vec<DeadLetter> {
+        let dead = self.messages.iter().filter(|it| it.is_dead).map(|it| it.letter.clone());
+        let mut letters: Vec<_> = dead
+            .filter(|it| filter.key.as_ref().is_none_or(|key| it.key == *key))
+            .filter(|it| filter.reason.is_none_or(|reason| it.reason == reason))
+            .filter(|it| filter.until.is_none_or(|until| it.at <= until))
+            .collect();
+        letters.sort_by_key(|it| (it.at, it.message.id));
+        letters
+    }
+}

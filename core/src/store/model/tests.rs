@@ -1,0 +1,372 @@
+//! Stories of single operations, and the model against its naive twin.
+
+use super::naive::Naive;
+use super::script::{check, id};
+use super::{Counts, Model};
+use crate::id::{ConnId, Key, MessageId};
+use crate::store::arbitrary::{inventory, ops, time_of};
+use crate::store::judge::Judge;
+use crate::store::{Answer, Append, Appended, ClaimAnswer, Node, Op, Promise};
+use crate::time::Time;
+use bytes::Bytes;
+use proptest::prelude::{ProptestConfig, Strategy, TestCaseError, proptest};
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+#[test]
+fn append_is_idempotent_by_id() {
+    let model = check(
+        "append 1 x            => at 1
+         append 2 x limit=1    => at 2 evicted 1
+         append 2 other        => at 2
+         append 1 x            => at 1
+         append 2 x limit=1    => at 2
+         remove 2              => removed 2, withdrawn 0
+         append 2 x            => at 3
+         load                  => loaded 2, tail 3, deaths 1",
+    );
+    let expect = Counts {
+        waiting: 1,
+        dead: 1,
+        appended: 3,
+        repeated: 3,
+        removed: 1,
+        died: 1,
+        ..Counts::default()
+    };
+    assert_eq!(model.counts(), expect);
+}
+
+#[test]
+fn append_buries_the_oldest_beyond_the_limit() {
+    check(
+        "append 1 a                       => at 1
+         append 2 b                       => at 2
+         append 3 c                       => at 3
+         append 4 d limit=3               => at 4 evicted 1
+         append 5 e limit=2 at=7          => at 5 evicted 2 3
+         append 6 f limit=1 window_end=4  => at 6 evicted 5
+         append 7 g limit=2 window_end=4  => at 7
+         append 8 h limit=3 window_end=99 => at 8 evicted 4
+         append 9 i limit=0               => at 9 evicted 6 7 8 9
+         append 10 z key=other limit=0    => at 10 evicted 10
+         load                             => loaded, tail none, deaths 9",
+    );
+}
+
+#[test]
+fn append_merges_with_the_last_waiting_message_only() {
+    check(
+        "append 1 x at=10                        => at 1
+         append 2 x at=15 merge=5                => merged into 1
+         append 3 x at=16 merge=5                => at 2
+         append 4 x at=16                        => at 3
+         append 5 y at=16 merge=5                => at 4
+         append 6 x at=16 merge=5                => at 5
+         append 7 x at=16 merge=5 window_end=6   => at 6
+         append 8 x at=16 merge=5 window_end=6   => merged into 7
+         append 9 x at=3 merge=0                 => merged into 7
+         remove 7                                => removed 7, withdrawn 0
+         append 10 x at=16 merge=5 key=other     => at 7
+         append 11 x at=16 merge=5 window_end=99 => merged into 6",
+    );
+}
+
+#[test]
+fn append_knows_idempotency_names_for_their_window() {
+    check(
+        "append 1 x name=n window=5 at=10 promise=ok   => at 1
+         append 2 x name=n window=99 at=15             => duplicate of 1 Ok
+         append 3 y name=n window=5 at=15              => conflict
+         append 4 x name=n window=5 at=15 key=other    => at 2
+         remove 1                                      => removed 1, withdrawn 0
+         append 1 x name=n window=5 at=15              => duplicate of 1 Ok
+         append 5 y name=n window=5 at=16              => at 3
+         append 6 y name=m window=5 at=16 merge=1      => merged into 5
+         append 7 y name=m window=5 at=16              => duplicate of 5 Queued
+         append 5 y name=m window=5 at=16              => at 3",
+    );
+}
+
+#[test]
+fn load_stops_at_its_limits() {
+    check(
+        "load                  => loaded, tail none, deaths 0
+         append 1 aaaa         => at 1
+         append 2 bbbb         => at 2
+         append 3 cccc         => at 3
+         load                  => loaded 1 2 3, tail 3, deaths 0
+         load limit=2          => loaded 1 2, tail 3, deaths 0
+         load limit=0          => loaded, tail 3, deaths 0
+         load bytes=0          => loaded 1, tail 3, deaths 0
+         load bytes=4          => loaded 1, tail 3, deaths 0
+         load bytes=5          => loaded 1 2, tail 3, deaths 0
+         load key=other        => loaded, tail none, deaths 0",
+    );
+}
+
+#[test]
+fn remove_withdraws_dead_letters_and_counts_the_unknown() {
+    let model = check(
+        "append 1 x          => at 1
+         append 2 x          => at 2
+         append 3 x          => at 3
+         bury 2              => buried 2
+         remove 3 2 2 9      => removed 3 2 2 9, withdrawn 1
+         remove 1 key=other  => removed 1, withdrawn 0
+         list                => listed
+         load                => loaded 1, tail 1, deaths 1",
+    );
+    let Counts { waiting, dead, removed, withdrawn, absent, .. } = model.counts();
+    assert_eq!((waiting, dead, removed, withdrawn, absent), (1, 0, 2, 1, 3));
+}
+
+#[test]
+fn retry_never_lowers_tries() {
+    check(
+        "append 1 x                         => at 1
+         retry 1 9 tries=2 not_before=5     => retried
+         load                               => loaded 1(2 tries, 5), tail 1, deaths 0
+         retry 1 tries=2 not_before=9       => retried
+         retry 1 tries=1 not_before=9       => retried
+         retry 1 tries=7 key=other          => retried
+         load                               => loaded 1(2 tries, 5), tail 1, deaths 0
+         retry 1 tries=3 not_before=4       => retried
+         load                               => loaded 1(3 tries, 4), tail 1, deaths 0",
+    );
+}
+
+#[test]
+fn expire_lists_in_order_and_changes_nothing() {
+    check(
+        "append 1 a expires=9             => at 1
+         append 2 b expires=5             => at 2
+         append 3 c expires=5 key=other   => at 3
+         append 4 d expires=20            => at 4
+         append 5 e expires=1             => at 5
+         expire at=9                      => expired 1/5 5/2 5/3 9/1
+         expire at=8 limit=2              => expired 1/5 5/2
+         expire at=8 after=5/2            => expired 5/3
+         remove 5                         => removed 5, withdrawn 0
+         bury 2                           => buried 2
+         expire at=9                      => expired 5/3 9/1
+         requeue 2 expires=9              => requeued 2
+         expire at=9                      => expired 5/3 9/1 9/2
+         append 5 e expires=1             => at 6
+         expire at=9                      => expired 1/5 5/3 9/1 9/2",
+    );
+}
+
+#[test]
+fn dead_letters_are_listed_in_order_of_death() {
+    check(
+        "append 1 a                       => at 1
+         append 2 b                       => at 2
+         append 3 c key=other             => at 3
+         append 4 d                       => at 4
+         bury 4 9 at=5 reason=ttl         => buried 4
+         bury 1 3 at=5                    => buried 1
+         bury 3 at=3 key=other            => buried 3
+         bury 4 at=9                      => buried
+         list                             => listed 3/3 tries 5/1 tries 5/4 ttl
+         list limit=1                     => listed 3/3 tries
+         list after=5/1                   => listed 5/4 ttl
+         list key=k                       => listed 5/1 tries 5/4 ttl
+         list key=k after=5/1             => listed 5/4 ttl
+         list key=k reason=tries          => listed 5/1 tries
+         list until=4                     => listed 3/3 tries
+         list key=k until=4               => listed",
+    );
+}
+
+#[test]
+fn requeue_restores_places_and_keeps_history() {
+    check(
+        "append 1 a                       => at 1
+         append 2 b                       => at 2
+         retry 1 tries=5 not_before=7     => retried
+         bury 2 1 at=5                    => buried 2 1
+         append 3 c                       => at 3
+         requeue 9 1 key=other            => requeued
+         requeue expires=8                => requeued 1 2
+         load                             => loaded 1 2 3, tail 3, deaths 2
+         bury 1 at=9 reason=ttl           => buried 1
+         list                             => listed 9/1 ttl (before: 5 tries)
+         requeue 1 1 expires=8            => requeued 1
+         bury 1 at=10 reason=limit        => buried 1
+         list          => listed 10/1 limit (before: 5 tries) (before: 9 ttl)
+         remove 1                         => removed 1, withdrawn 1
+         append 1 a                       => at 4
+         bury 1 at=11                     => buried 1
+         list                             => listed 11/1 tries",
+    );
+}
+
+#[test]
+fn purge_and_trim_drop_the_oldest() {
+    let model = check(
+        "append 1 a                       => at 1
+         append 2 b                       => at 2
+         append 3 c                       => at 3
+         append 4 d                       => at 4
+         bury 4 at=1 reason=ttl           => buried 4
+         bury 3 at=2                      => buried 3
+         bury 2 at=3 reason=ttl           => buried 2
+         purge reason=ttl limit=1         => purged 1
+         purge until=1                    => purged 0
+         trim keep=2                      => purged 0
+         trim keep=0 limit=1              => purged 1
+         list                             => listed 3/2 ttl
+         trim keep=0                      => purged 1
+         load                             => loaded 1, tail 1, deaths 3",
+    );
+    assert_eq!((model.counts().purged, model.counts().dead), (3, 0));
+}
+
+#[test]
+fn the_newest_claim_wins_and_a_dead_node_holds_nothing() {
+    let model = check(
+        "claim a1 at=1            => epoch 1
+         claim b1 at=1            => epoch 2
+         renew b1 at=1 until=10   => renewed
+         renew b1 at=1 until=5    => renewed
+         claim b1 at=9            => epoch 3
+         claim b2 at=9            => epoch 4 from b1
+         renew b2 at=9 until=20   => renewed
+         release epoch=3          => current: false
+         claim a1 at=20           => epoch 5
+         release epoch=5          => current: true
+         release epoch=5          => current: false
+         renew a1 at=21 until=30  => renewed
+         claim a1 at=22           => epoch 6",
+    );
+    let node = Node { name: "a".into(), incarnation: 1 };
+    for (key, at, expect) in [("k", 29, Some(&node)), ("k", 30, None), ("other", 29, None)] {
+        assert_eq!(model.holder(&Key::new(key), Time::from_micros(at)), expect, "{key} at {at}");
+    }
+}
+
+#[test]
+fn sessions_are_replaced_and_expire() {
+    check(
+        "get s at=1            => none
+         put s one expires=5   => kept
+         put s two expires=9   => kept
+         put t six expires=5   => kept
+         get s at=5            => found two
+         get t at=5            => none
+         get s at=9            => none",
+    );
+}
+
+#[test]
+fn devices_are_linked_and_log() {
+    let mut model = check(
+        "link d slot=1  => kept
+         link d slot=2  => kept
+         log d one      => kept
+         log e two      => kept",
+    );
+    assert_eq!(model.device_link("d"), Some(ConnId { slot: 2, generation: 0 }));
+    assert_eq!(model.device_link("e"), None);
+    let log = model.take_device_log();
+    assert_eq!(log.iter().map(|it| &*it.entry).collect::<Vec<_>>(), ["one", "two"]);
+    assert_eq!(model.device_log(), []);
+}
+
+#[test]
+fn a_message_is_found_where_it_is() {
+    let model = check(
+        "append 1 a  => at 1
+         append 2 b  => at 2
+         append 3 c  => at 3
+         bury 2      => buried 2",
+    );
+    let key = Key::new("k");
+    let counters = |ids: Vec<MessageId>| ids.iter().map(|id| id.counter).collect::<Vec<_>>();
+    assert_eq!(counters(model.waiting(&key).map(|it| it.id).collect()), [1, 3]);
+    assert_eq!(counters(model.dead_letters().map(|it| it.message.id).collect()), [2]);
+    assert_eq!(model.find(id(3)).map(|(key, it)| (&**key, it.position)), Some(("k", 3)));
+    assert_eq!(model.find(id(2)), None);
+    assert_eq!(model.deaths(&key), 1);
+}
+
+#[test]
+fn emptied_mailboxes_leave_nothing_behind() {
+    let mut model = Model::new(1);
+    for counter in 0..5_000 {
+        let key = Key::new(format!("key-{counter}"));
+        let answer = model.apply(Op::Append(plain(key.clone(), id(counter))));
+        let Answer::Appended(Appended::Stored { .. }) = answer else { panic!("{answer:?}") };
+        if counter >= 3_000 {
+            model.apply(Op::Remove { key, ids: vec![id(counter)] });
+        }
+    }
+    for counter in 0..3_000 {
+        let key = Key::new(format!("key-{counter}"));
+        model.apply(Op::Remove { key, ids: vec![id(counter)] });
+    }
+    model.check();
+    assert_eq!(model.waiting.mailboxes(), (0, 3_001));
+}
+
+fn plain(key: Key, id: MessageId) -> Append {
+    Append {
+        key,
+        id,
+        payload: Bytes::from_static(b"payload"),
+        accepted_at: Time::EPOCH,
+        expires_at: Time::NEVER,
+        promise: Promise::Queued,
+        idempotency: None,
+        merge_within: None,
+        limit: 10,
+        window_end: None,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+    #[test]
+    fn naive_store_answers_the_same(ops in ops(1..400)) {
+        let (mut judge, mut naive) = (Judge::new(), Naive::default());
+        let end = ops.iter().filter_map(time_of).max().unwrap_or(Time::EPOCH);
+        for op in ops.into_iter().chain(inventory(end)) {
+            let answer = naive.apply(judge.translate(&op));
+            judge.verdict(&op, &answer).map_err(TestCaseError::fail)?;
+            judge.model().check();
+        }
+    }
+}
+
+/// Random sequences prove nothing about what they never reach.
+#[test]
+fn random_sequences_reach_every_outcome() {
+    let mut runner = TestRunner::deterministic();
+    let (mut counts, mut answers) = ([0; 10], [0; 4]);
+    for _ in 0..20 {
+        let mut model = Model::new(1);
+        for op in ops(400).new_tree(&mut runner).unwrap().current() {
+            let answer = model.apply(op);
+            if let Answer::Appended(Appended::Stored { evicted, .. }) = &answer {
+                answers[0] += usize::from(evicted.len() > 1);
+            } else if let Answer::Expired(expired) = &answer {
+                answers[1] += expired.len();
+            } else if let Answer::Claim(ClaimAnswer::Claimed { before: Some(_), .. }) = &answer {
+                answers[2] += 1;
+            } else if answer == Answer::Claim(ClaimAnswer::Released(true)) {
+                answers[3] += 1;
+            }
+        }
+        let it = model.counts();
+        let (pushes, ends) = (
+            [it.appended, it.merged, it.duplicates, it.conflicts, it.repeated],
+            [it.removed, it.withdrawn, it.absent, it.requeued, it.purged],
+        );
+        let all = pushes.into_iter().chain(ends);
+        counts.iter_mut().zip(all).for_each(|(total, count)| *total += count);
+    }
+    assert!(counts.iter().all(|count| *count >= 20), "{counts:?}");
+    assert!(answers.iter().all(|count| *count >= 10), "{answers:?}");
+}
