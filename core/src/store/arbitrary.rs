@@ -28,17 +28,18 @@ const KEYS: u64 = 4;
 /// How many message ids there are.
 const IDS: u64 = 64;
 /// Times in an operation are at most this many microseconds from now.
-const SOON: u64 = 40;
+const SOON: u64 = 12;
 /// But leases and idempotency names hold for up to this long, for they are rarer than messages.
-const LONG: u64 = 400;
+const LONG: u64 = 60;
 
 /// Sequences of operations, of these lengths.
 pub fn ops(len: impl Into<SizeRange>) -> impl Strategy<Value = Vec<Op>> {
-    vec((0..4_u64, op()), len).prop_map(|drafts| {
-        let (mut now, mut epochs) = (SOON, Epochs::default());
+    let pause = prop_oneof![3 => Just(0), 1 => Just(1)];
+    vec((pause, op()), len).prop_map(|drafts| {
+        let (mut now, mut past) = (SOON, Past::default());
         let settle = |(pause, op)| {
             now += pause;
-            epochs.settle(settle_times(op, now))
+            past.settle(settle_times(op, now))
         };
         drafts.into_iter().map(settle).collect()
     })
@@ -313,24 +314,59 @@ fn settle_dead(op: DeadOp, later: impl Fn(Time) -> Time, earlier: impl Fn(Time) 
     }
 }
 
-/// The epochs that the model gives.
+/// What earlier operations named that later ones can name again.
 #[derive(Default)]
-struct Epochs {
-    last: u64,
-    of_key: BTreeMap<Key, Vec<u64>>,
+struct Past {
+    /// How many claims there were.
+    claims: u64,
+    /// The epochs that the model gave for each key.
+    epochs: BTreeMap<Key, Vec<u64>>,
+    expiries: Vec<ExpiryCursor>,
+    deaths: Vec<DeadCursor>,
 }
 
-impl Epochs {
-    /// Puts an epoch that was given into a release.
-    fn settle(&mut self, op: Op) -> Op {
-        if let Op::Claim(ClaimOp::Claim { key, .. }) = &op {
-            self.last += 1;
-            self.of_key.entry(key.clone()).or_default().push(self.last);
+impl Past {
+    /// Takes note of an operation; puts a given epoch into a release, and for half of the
+    /// places behind which to list one that some message had.
+    fn settle(&mut self, mut op: Op) -> Op {
+        match &mut op {
+            Op::Append(append) => {
+                let Append { expires_at, id, .. } = *append;
+                self.expiries.push(ExpiryCursor { expires_at, id });
+            }
+            Op::Bury { ids, at, .. } => {
+                self.deaths.extend(ids.iter().map(|id| DeadCursor { at: *at, id: *id }));
+            }
+            Op::Expire { after: Some(after), .. } => {
+                *after = recent(&self.expiries, after.id).unwrap_or(*after);
+            }
+            Op::Dead(DeadOp::List { after: Some(after), .. }) => {
+                *after = recent(&self.deaths, after.id).unwrap_or(*after);
+            }
+            Op::Claim(ClaimOp::Claim { key, .. }) => {
+                self.claims += 1;
+                self.epochs.entry(key.clone()).or_default().push(self.claims);
+            }
+            Op::Claim(ClaimOp::Release { key, epoch }) => {
+                let ago = usize::try_from(*epoch).unwrap_or(usize::MAX);
+                let given = self.epochs.get(key).map(Vec::as_slice).unwrap_or_default();
+                *epoch = given.iter().rev().nth(ago).copied().unwrap_or(0);
+            }
+            Op::Load { .. }
+            | Op::Remove { .. }
+            | Op::Retry { .. }
+            | Op::Expire { after: None, .. }
+            | Op::Claim(ClaimOp::Renew { .. })
+            | Op::Dead(_)
+            | Op::Session(_)
+            | Op::Device(_) => {}
         }
-        let Op::Claim(ClaimOp::Release { key, epoch: ago }) = op else { return op };
-        let given = self.of_key.get(&key).map(Vec::as_slice).unwrap_or_default();
-        let ago = usize::try_from(ago).unwrap_or(usize::MAX);
-        let epoch = given.iter().rev().nth(ago).copied().unwrap_or(0);
-        Op::Claim(ClaimOp::Release { key, epoch })
+        op
     }
+}
+
+/// One of the last places, for every other id.
+fn recent<T: Copy>(places: &[T], id: MessageId) -> Option<T> {
+    let ago = usize::try_from(id.counter / 2).unwrap_or(usize::MAX);
+    if id.counter.is_multiple_of(2) { places.iter().rev().nth(ago % 16).copied() } else { None }
 }
