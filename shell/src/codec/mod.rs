@@ -1,0 +1,21 @@
+//! The bytes of every protocol the gateway speaks: bytes in, events out; commands in, bytes out.
+//!
+//! A codec has no socket, no clock and no thread. The caller hands it the bytes as they come and a
+//! buffer to append to, and pulls one event at a time, so that what an event causes can be written
+//! before the next one is looked at. The same codecs serve mio in production and the simulation.
+//!
+//! - [`client`]: one client connection from its HTTP request to its close frame.
+//! - [`upgrade`]: the HTTP request that becomes a WebSocket.
+//! - [`websocket`]: the frames a client sends.
+//! - [`frame`]: frame headers, and every frame the gateway writes.
+//! - [`line`](mod@line): the push port's lines and replies.
+//!
+//! Invariant: what comes out depends on the bytes alone, never on how they were split.
+
+pub mod client;
+pub mod frame;
+pub mod line;
+pub mod upgrade;
+pub mod websocket;
+
+mod utf8;
