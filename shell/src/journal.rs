@@ -1,6 +1,8 @@
 //! Where records go: the seam between the event loop, which must not format or block, and logs,
 //! metrics and recordings.
 
+use std::io;
+use std::net::SocketAddr;
 use steadfast_core::record::Record;
 use steadfast_core::time::Time;
 
@@ -9,6 +11,22 @@ use steadfast_core::time::Time;
 pub trait Journal: Send {
     /// Takes one record of the given time.
     fn record(&mut self, now: Time, record: Record);
+
+    /// Takes one trouble of the event loop itself. Does nothing unless implemented.
+    fn trouble(&mut self, _now: Time, _trouble: Trouble) {}
+}
+
+/// What goes wrong around the sockets and is no connection's doing.
+#[derive(Debug)]
+pub enum Trouble {
+    /// No connection can be accepted, as a rule because the process has too many files open. The
+    /// listener rests for a moment, then tries again.
+    AcceptFailed {
+        /// Where the connection was for.
+        listener: SocketAddr,
+        /// What the operating system said.
+        error: io::Error,
+    },
 }
 
 /// A journal that keeps nothing.

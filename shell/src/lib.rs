@@ -3,4 +3,5 @@
 pub mod codec;
 pub mod journal;
 pub mod machine;
+pub mod reactor;
 pub mod store;

@@ -1,10 +1,15 @@
 //! The storage backends, and the seam between them and the event loop.
 
+use crate::reactor::Handle;
 use steadfast_core::id::OpId;
 use steadfast_core::store::{Answer, Op};
 
-/// A store as the event loop sees it. Neither method blocks.
+/// A store as the event loop sees it. No method blocks.
 pub trait Backend: Send {
+    /// Tells how to wake the event loop. Called once, before any operation. Does nothing unless
+    /// implemented: a backend without a thread of its own has its answers ready when asked.
+    fn start(&mut self, _handle: Handle) {}
+
     /// Hands over an operation. Those of one key are carried out in the order they are submitted.
     fn submit(&mut self, op: OpId, request: Op);
 
