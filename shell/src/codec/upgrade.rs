@@ -227,7 +227,7 @@ mod tests {
             if outcome == Ok(None) {
                 outcome = codec.next(&mut part, &mut out);
             }
-            if !matches!(outcome, Err(_)) {
+            if outcome.is_ok() {
                 rest.extend_from_slice(part);
             }
         }
