@@ -1,6 +1,6 @@
 //! The rules of the Steadfast push gateway.
 //!
-//! A [`gateway::Gateway`] is told events and answers with commands; a `link::Link` is the client's
+//! A [`gateway::Gateway`] is told events and answers with commands; a [`link::Link`] is the client's
 //! half under the same contract. There is no I/O here, no clock, no thread and no global
 //! randomness: the same configuration, seed and events give the same commands, byte for byte.
 
@@ -18,6 +18,7 @@ mod lookup;
 mod mailbox;
 mod operations;
 mod pushers;
+pub mod link;
 pub mod record;
 mod registry;
 pub mod store;

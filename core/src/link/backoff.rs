@@ -1,0 +1,106 @@
+//! How long to wait before the next attempt: doubling, capped, and spread by jitter so that the
+//! clients of a restarted gateway do not all come back at the same moment.
+
+use super::LinkConfig;
+use crate::time::Span;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+/// The jitter's bounds: 70 % to 130 % of the delay, in millionths.
+const JITTER: std::ops::RangeInclusive<u64> = 700_000..=1_300_000;
+
+/// The delays of one link.
+#[derive(Clone, Debug)]
+pub(super) struct Backoff {
+    min: Span,
+    max: Span,
+    max_attempts: Option<u32>,
+    /// Retries since the last stable connection.
+    retries: u32,
+    rng: ChaCha8Rng,
+}
+
+impl Backoff {
+    pub(super) fn new(config: &LinkConfig, seed: u64) -> Self {
+        Self {
+            min: config.delay_min,
+            max: config.delay_max,
+            max_attempts: config.max_attempts,
+            retries: 0,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+        }
+    }
+
+    /// The delay before the next retry, or nothing when there have been enough.
+    pub(super) fn next_delay(&mut self) -> Option<Span> {
+        if self.max_attempts.is_some_and(|max| self.retries >= max) {
+            return None;
+        }
+        let doubled = self.min.times(1_u64.checked_shl(self.retries).unwrap_or(u64::MAX));
+        self.retries = self.retries.saturating_add(1);
+        // The jitter comes after the cap, or all would meet again at the longest delay.
+        let jitter = self.rng.random_range(JITTER);
+        let jittered = doubled.min(self.max).times(jitter).divided_by(1_000_000);
+        Some(jittered.max(self.min))
+    }
+
+    /// The next delay is the first again.
+    pub(super) fn reset(&mut self) {
+        self.retries = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Key;
+
+    fn backoff(seed: u64) -> Backoff {
+        Backoff::new(&LinkConfig::new(Key::new("5")), seed)
+    }
+
+    #[test]
+    fn delays_double_up_to_the_cap_within_the_jitter() {
+        let mut spread_at_cap = Vec::new();
+        for seed in 0..50 {
+            let mut backoff = backoff(seed);
+            for (retry, base_ms) in
+                [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000].into_iter().enumerate()
+            {
+                let delay = backoff.next_delay().unwrap().as_millis();
+                let bounds = (base_ms * 7 / 10).max(1_000)..=base_ms * 13 / 10;
+                assert!(bounds.contains(&delay), "retry {retry}: {delay} ms");
+                if retry >= 5 {
+                    spread_at_cap.push(delay);
+                }
+            }
+        }
+        assert!(spread_at_cap.iter().any(|delay| *delay > 36_000));
+        assert!(spread_at_cap.iter().any(|delay| *delay < 24_000));
+    }
+
+    #[test]
+    fn a_hundred_retries_do_not_overflow() {
+        let mut backoff = backoff(1);
+        let delays: Vec<_> = (0..100).map(|_| backoff.next_delay().unwrap()).collect();
+        assert!(delays.iter().all(|delay| *delay <= Span::from_secs(39)));
+    }
+
+    #[test]
+    fn after_a_reset_the_first_delay_comes_again() {
+        let mut backoff = backoff(1);
+        for _ in 0..6 {
+            let _ = backoff.next_delay();
+        }
+        backoff.reset();
+        assert!(backoff.next_delay().unwrap() <= Span::from_millis(1_300));
+    }
+
+    #[test]
+    fn there_are_no_more_retries_than_allowed() {
+        let config = LinkConfig { max_attempts: Some(2), ..LinkConfig::new(Key::new("5")) };
+        let mut backoff = Backoff::new(&config, 1);
+        let delays = [(); 3].map(|()| backoff.next_delay().is_some());
+        assert_eq!(delays, [true, true, false]);
+    }
+}

@@ -1,0 +1,245 @@
+//! The client's half: a connection that is kept open, or opened again, for one key.
+//!
+//! It exists so that every client follows the same rules for reconnecting and for noticing a dead
+//! connection, and so that these rules can be tested without a socket.
+//!
+//! - Events in: [`LinkEvent`], facts about the one connection that its caller holds for it.
+//! - Commands out: [`LinkCommand`].
+//! - Invariants: there is at most one connection; a retry never comes sooner than its delay; the
+//!   delays start over only after a connection has stood for `stable_after`.
+//! - Not here: the link protocol (sessions, acknowledgements, several endpoints, fallback). This
+//!   is the client of the legacy text protocol: the key is the first message, and heartbeats.
+
+mod backoff;
+mod heartbeat;
+mod state;
+
+pub use state::LinkState;
+
+use crate::id::Key;
+use crate::time::{Span, Time};
+use backoff::Backoff;
+use bytestring::ByteString;
+use heartbeat::{Heartbeat, Tick};
+
+/// The settings of one link.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinkConfig {
+    /// The key to bind: the first message on every connection.
+    pub key: Key,
+    /// How often a heartbeat is sent. Default 5 s: legacy gateways cut a silent all-digit key after
+    /// 12 s.
+    pub heartbeat_interval: Span,
+    /// After this many unanswered heartbeats in a row the connection is opened anew. Default 2.
+    pub missed_max: u32,
+    /// A connection has to open within this time. Default 10 s.
+    pub open_timeout: Span,
+    /// The delay before the first retry, and the least before any. Default 1 s.
+    pub delay_min: Span,
+    /// The longest delay, before its jitter. Default 30 s.
+    pub delay_max: Span,
+    /// The delays start over once a connection has stood for this long. Default 5 s.
+    pub stable_after: Span,
+    /// How many retries in a row may fail before the link gives up. Default: any number.
+    pub max_attempts: Option<u32>,
+}
+
+impl LinkConfig {
+    /// The defaults, for this key.
+    #[must_use]
+    pub fn new(key: Key) -> Self {
+        Self {
+            key,
+            heartbeat_interval: Span::from_secs(5),
+            missed_max: 2,
+            open_timeout: Span::from_secs(10),
+            delay_min: Span::from_secs(1),
+            delay_max: Span::from_secs(30),
+            stable_after: Span::from_secs(5),
+            max_attempts: None,
+        }
+    }
+}
+
+/// A fact that the link is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkEvent {
+    /// The application wants to be connected.
+    Started,
+    /// The connection that was asked for is open: the WebSocket upgrade succeeded.
+    Opened,
+    /// A text message arrived.
+    TextReceived(ByteString),
+    /// A pong arrived.
+    PongReceived,
+    /// The open connection has ended. Not told after [`LinkCommand::Disconnect`].
+    Closed,
+    /// The connection that was asked for could not be opened.
+    Failed,
+    /// The time of [`Link::next_deadline`] has come.
+    DeadlineReached,
+    /// The application wants to be disconnected.
+    Stopped,
+}
+
+/// An order to the link's caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkCommand {
+    /// Open a connection, and tell [`Opened`](LinkEvent::Opened) or [`Failed`](LinkEvent::Failed).
+    Connect,
+    /// Send a text message: the key, or a heartbeat.
+    Send(ByteString),
+    /// Send a WebSocket ping.
+    Ping,
+    /// Hand a message to the application.
+    Deliver(ByteString),
+    /// End the connection, or the attempt at one; nothing more is told about it.
+    Disconnect,
+    /// Tell the application that the state is another now.
+    StateChanged {
+        /// What it was.
+        old: LinkState,
+        /// What it is.
+        new: LinkState,
+    },
+    /// Tell the application that no further retry is made.
+    GaveUp,
+}
+
+/// A connection that is kept.
+#[derive(Clone, Debug)]
+pub struct Link {
+    config: LinkConfig,
+    state: LinkState,
+    /// When the state's own deadline is: the attempt's or the delay's end.
+    due: Option<Time>,
+    /// When the connection will have stood for long enough.
+    stable_at: Option<Time>,
+    heartbeat: Heartbeat,
+    backoff: Backoff,
+}
+
+impl Link {
+    /// A link that is not started. The seed decides its jitter.
+    #[must_use]
+    pub fn new(config: LinkConfig, seed: u64) -> Self {
+        let heartbeat = Heartbeat::new(&config);
+        let backoff = Backoff::new(&config, seed);
+        let state = LinkState::Disconnected;
+        Self { config, state, due: None, stable_at: None, heartbeat, backoff }
+    }
+
+    /// Takes one event and appends the commands it causes. An event that makes no sense in the
+    /// state, such as one about a connection that was just given up, causes none.
+    pub fn handle(&mut self, now: Time, event: LinkEvent, commands: &mut Vec<LinkCommand>) {
+        match event {
+            LinkEvent::Started if self.state == LinkState::Disconnected => {
+                self.backoff.reset();
+                self.connect(now, commands);
+            }
+            LinkEvent::Opened if self.state == LinkState::Connecting => self.opened(now, commands),
+            LinkEvent::Closed if self.state == LinkState::Connected => self.retry(now, commands),
+            LinkEvent::Failed if self.state == LinkState::Connecting => self.retry(now, commands),
+            LinkEvent::TextReceived(text) if self.state == LinkState::Connected => {
+                if let Some(text) = self.heartbeat.text_received(text) {
+                    commands.push(LinkCommand::Deliver(text));
+                }
+            }
+            LinkEvent::PongReceived => self.heartbeat.pong_received(),
+            LinkEvent::DeadlineReached => self.deadline_reached(now, commands),
+            LinkEvent::Stopped => self.stop(commands),
+            LinkEvent::Started
+            | LinkEvent::Opened
+            | LinkEvent::Closed
+            | LinkEvent::Failed
+            | LinkEvent::TextReceived(_) => {}
+        }
+    }
+
+    /// When [`LinkEvent::DeadlineReached`] is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        [self.due, self.stable_at, self.heartbeat.due()].into_iter().flatten().min()
+    }
+
+    /// The state.
+    #[must_use]
+    pub fn state(&self) -> LinkState {
+        self.state
+    }
+
+    fn connect(&mut self, now: Time, commands: &mut Vec<LinkCommand>) {
+        self.enter(LinkState::Connecting, commands);
+        self.due = Some(now + self.config.open_timeout);
+        commands.push(LinkCommand::Connect);
+    }
+
+    fn opened(&mut self, now: Time, commands: &mut Vec<LinkCommand>) {
+        self.enter(LinkState::Connected, commands);
+        self.stable_at = Some(now + self.config.stable_after);
+        self.heartbeat.start(now);
+        commands.push(LinkCommand::Send(self.config.key.text().clone()));
+    }
+
+    /// The connection is gone: waits for the next attempt, or gives up.
+    fn retry(&mut self, now: Time, commands: &mut Vec<LinkCommand>) {
+        if let Some(delay) = self.backoff.next_delay() {
+            self.enter(LinkState::Reconnecting, commands);
+            self.due = Some(now + delay);
+        } else {
+            self.enter(LinkState::Disconnected, commands);
+            commands.push(LinkCommand::GaveUp);
+        }
+    }
+
+    fn deadline_reached(&mut self, now: Time, commands: &mut Vec<LinkCommand>) {
+        let is_due = self.due.is_some_and(|due| due <= now);
+        match self.state {
+            LinkState::Disconnected => {}
+            LinkState::Reconnecting if is_due => self.connect(now, commands),
+            LinkState::Connecting if is_due => {
+                commands.push(LinkCommand::Disconnect);
+                self.retry(now, commands);
+            }
+            LinkState::Reconnecting | LinkState::Connecting => {}
+            LinkState::Connected => self.connection_deadline(now, commands),
+        }
+    }
+
+    fn connection_deadline(&mut self, now: Time, commands: &mut Vec<LinkCommand>) {
+        if self.stable_at.is_some_and(|at| at <= now) {
+            self.stable_at = None;
+            self.backoff.reset();
+        }
+        match self.heartbeat.tick(now) {
+            Tick::NotDue => {}
+            Tick::SendKey => commands.push(LinkCommand::Send(self.config.key.text().clone())),
+            Tick::Ping => commands.push(LinkCommand::Ping),
+            Tick::Dead => {
+                commands.push(LinkCommand::Disconnect);
+                self.retry(now, commands);
+            }
+        }
+    }
+
+    fn stop(&mut self, commands: &mut Vec<LinkCommand>) {
+        match self.state {
+            LinkState::Disconnected => return,
+            LinkState::Connecting | LinkState::Connected => commands.push(LinkCommand::Disconnect),
+            LinkState::Reconnecting => {}
+        }
+        self.enter(LinkState::Disconnected, commands);
+    }
+
+    /// Changes the state; nothing of the old one is due any more.
+    fn enter(&mut self, new: LinkState, commands: &mut Vec<LinkCommand>) {
+        let old = std::mem::replace(&mut self.state, new);
+        self.due = None;
+        self.stable_at = None;
+        self.heartbeat.stop();
+        commands.push(LinkCommand::StateChanged { old, new });
+    }
+}
+
+#[cfg(test)]
+mod tests;
