@@ -1,0 +1,105 @@
+//! What is wrong between settings that are each right.
+
+use super::problem::Problem;
+use super::table::{SETTINGS, index_of};
+use super::units::show_size;
+use super::{Loaded, Settings};
+
+/// Adds a problem for each pair of settings that contradict each other.
+pub(super) fn check(loaded: &Loaded, problems: &mut Vec<Problem>) {
+    for rule in RULES {
+        if let Some(what) = (rule.broken)(&loaded.settings) {
+            let index = index_of(rule.setting).expect("rules name settings");
+            let setting = &SETTINGS[index];
+            let value = setting.kind.show(&(setting.get)(&loaded.settings)).to_string();
+            problems.push(Problem {
+                thing: setting.name.to_owned(),
+                value: Some(value),
+                source: loaded.source(rule.setting).clone(),
+                what,
+            });
+        }
+    }
+}
+
+/// A rule about several settings.
+struct Rule {
+    /// The setting that a problem is reported for.
+    setting: &'static str,
+    /// What is wrong and the remedy, if anything is.
+    broken: fn(&Settings) -> Option<String>,
+}
+
+const RULES: &[Rule] = &[
+    Rule {
+        setting: "push",
+        broken: |settings| {
+            let open = !settings.push.ip().to_canonical().is_loopback();
+            (open && !settings.push_allow_remote).then(|| {
+                "other machines would reach the push port, and anyone there could push to any \
+                 client; use 127.0.0.1, or set push_allow_remote = true if a firewall guards it"
+                    .to_owned()
+            })
+        },
+    },
+    Rule {
+        setting: "ws",
+        broken: |settings| {
+            let same = settings.ws.port() == settings.push.port() && settings.ws.port() != 0;
+            let overlap = settings.ws.ip() == settings.push.ip()
+                || settings.ws.ip().is_unspecified()
+                || settings.push.ip().is_unspecified();
+            (same && overlap).then(|| {
+                format!("is the same port as push ({}); use different ports", settings.push)
+            })
+        },
+    },
+    Rule {
+        setting: "window_messages",
+        broken: |settings| {
+            let (window, limit) = (settings.core.window_messages, settings.core.mailbox_limit);
+            (window > limit).then(|| {
+                format!(
+                    "is above mailbox_limit = {limit}: a connection that closes would put back \
+                     more than may wait; raise mailbox_limit or lower window_messages"
+                )
+            })
+        },
+    },
+    Rule {
+        setting: "max_key",
+        broken: |settings| {
+            let (key, message) = (u64::from(settings.core.max_key), settings.core.max_message);
+            (key > message).then(|| {
+                format!(
+                    "is above max_message = {}, so such a key could never be sent; lower max_key \
+                     or raise max_message",
+                    show_size(message)
+                )
+            })
+        },
+    },
+    Rule {
+        setting: "max_unanswered_bytes",
+        broken: |settings| {
+            // A line that fits alone is always read, so a bound below one line says nothing.
+            let (bytes, key) =
+                (settings.core.max_unanswered_bytes, u64::from(settings.core.max_key));
+            (bytes < key).then(|| {
+                format!("is below max_key = {}; raise max_unanswered_bytes", show_size(key))
+            })
+        },
+    },
+    Rule {
+        setting: "confirm_delay",
+        broken: |settings| {
+            let (delay, pong) = (settings.core.confirm_delay, settings.core.pong_timeout);
+            (delay > pong).then(|| {
+                format!(
+                    "is above pong_timeout = {pong}: confirmations would take longer than the \
+                     ping that brings them; lower confirm_delay"
+                )
+            })
+        },
+    },
+];

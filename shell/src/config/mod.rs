@@ -1,0 +1,148 @@
+//! The settings of the daemon: one table of them, four places they can come from.
+//!
+//! [`table::SETTINGS`] declares every setting once; TOML keys, `STEADFAST_…` variables, flags,
+//! `steadfast check --print`, the help text and the table in `docs/operations.md` are derived from
+//! it. A flag wins over a variable, a variable over the file, the file over the default.
+//!
+//! Nothing here reads a file or the environment: [`Loaded::load`] is told what is in them.
+
+pub mod cross;
+pub mod problem;
+pub mod show;
+pub mod sources;
+pub mod suggest;
+pub mod table;
+pub mod units;
+pub mod value;
+
+pub use problem::{Problem, Source};
+pub use sources::{Flag, Inputs};
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use steadfast_core::config::Config;
+use steadfast_core::time::Span;
+use table::SETTINGS;
+
+/// Everything that can be set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The rules of the gateway.
+    pub core: Config,
+    /// Where clients connect.
+    pub ws: SocketAddr,
+    /// Where back ends connect.
+    pub push: SocketAddr,
+    /// Whether the push port may listen beyond this machine, although nobody has to show who they
+    /// are there.
+    pub push_allow_remote: bool,
+    /// How long connections may take to end at a stop.
+    pub shutdown_timeout: Span,
+    /// Where the gateway's random choices begin; from the operating system when absent.
+    pub seed: Option<u64>,
+    /// What a log line looks like.
+    pub log_format: LogFormat,
+    /// The file that gets the log; standard output when absent.
+    pub log_file: Option<PathBuf>,
+    /// Which records are logged.
+    pub log_level: LogLevel,
+    /// How many bytes of a content are logged.
+    pub log_content_max: u32,
+    /// How many records may wait for the log thread.
+    pub log_queue: u32,
+}
+
+/// What a log line looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Which records are logged: those of this level and above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// None at all.
+    Off,
+    /// Only what an operator has to act on.
+    Error,
+    /// And what may lose or delay messages.
+    Warn,
+    /// And what happens to connections and pushes.
+    Info,
+    /// And heartbeats, confirmations and other steps in between.
+    Debug,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            core: Config::default(),
+            ws: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5001)),
+            push: SocketAddr::from((Ipv4Addr::LOCALHOST, 5002)),
+            push_allow_remote: false,
+            shutdown_timeout: Span::from_secs(10),
+            seed: None,
+            log_format: LogFormat::Text,
+            log_file: None,
+            log_level: LogLevel::Info,
+            log_content_max: 1_024,
+            log_queue: 100_000,
+        }
+    }
+}
+
+/// The settings in force, and where each of them came from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The settings.
+    pub settings: Settings,
+    /// The source of each, in the order of [`SETTINGS`].
+    sources: Vec<Source>,
+}
+
+impl Loaded {
+    /// Lays file, variables and flags over the defaults.
+    ///
+    /// # Errors
+    ///
+    /// Every problem there is, not only the first.
+    pub fn load(inputs: &Inputs) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut loaded =
+            Self { settings: Settings::default(), sources: vec![Source::Default; SETTINGS.len()] };
+        for given in sources::collect(inputs, &mut problems) {
+            let setting = &SETTINGS[given.setting];
+            match setting.kind.parse(&given.raw) {
+                Ok(value) => {
+                    (setting.set)(&mut loaded.settings, &value);
+                    loaded.sources[given.setting] = given.source;
+                }
+                Err(what) => problems.push(Problem {
+                    thing: setting.name.to_owned(),
+                    value: Some(given.raw.to_string()),
+                    source: given.source,
+                    what,
+                }),
+            }
+        }
+        cross::check(&loaded, &mut problems);
+        if problems.is_empty() { Ok(loaded) } else { Err(problems) }
+    }
+
+    /// Where the setting of this name came from.
+    ///
+    /// # Panics
+    ///
+    /// When there is no setting of this name.
+    #[must_use]
+    pub fn source(&self, name: &str) -> &Source {
+        let index = table::index_of(name).expect("settings are named by literals of the table");
+        &self.sources[index]
+    }
+}
+
+#[cfg(test)]
+mod tests;

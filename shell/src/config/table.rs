@@ -1,0 +1,301 @@
+//! Every setting, declared once.
+
+use super::Settings;
+use super::value::{DIALECTS, Field, Kind, Value, Words};
+use super::{LogFormat, LogLevel};
+use steadfast_core::config::{BindPolicy, Dedup, UrlKey, WebActivity};
+use steadfast_core::time::Span;
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its name in the file; variable and flag are derived from it.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// Under which heading it is shown.
+    pub section: Section,
+    /// Its meaning in one line.
+    pub meaning: &'static str,
+    /// Reads its field.
+    pub get: fn(&Settings) -> Value,
+    /// Writes its field with a value of its kind.
+    pub set: fn(&mut Settings, &Value),
+}
+
+/// The headings under which settings are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// Ports and the process.
+    Process,
+    /// Client connections and their heartbeat.
+    Connections,
+    /// Keys and what binds them.
+    Keys,
+    /// Back ends.
+    Pushes,
+    /// Messages on their way.
+    Delivery,
+    /// The log.
+    Logs,
+}
+
+impl Section {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 6] =
+        [Self::Process, Self::Connections, Self::Keys, Self::Pushes, Self::Delivery, Self::Logs];
+
+    /// The heading.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Process => "Process",
+            Self::Connections => "Connections",
+            Self::Keys => "Keys",
+            Self::Pushes => "Pushes",
+            Self::Delivery => "Delivery",
+            Self::Logs => "Logs",
+        }
+    }
+}
+
+impl Setting {
+    /// The environment variable: `STEADFAST_IDLE_TIMEOUT`.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("{VARIABLE_PREFIX}{}", self.name.to_ascii_uppercase())
+    }
+
+    /// The flag without its dashes: `idle-timeout`.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    /// The default as text; empty when there is none.
+    #[must_use]
+    pub fn default_text(&self) -> String {
+        self.kind.show(&(self.get)(&Settings::default())).to_string()
+    }
+}
+
+/// What the names of all environment variables begin with.
+pub const VARIABLE_PREFIX: &str = "STEADFAST_";
+
+/// The place of the setting of this name in [`SETTINGS`].
+#[must_use]
+pub fn index_of(name: &str) -> Option<usize> {
+    SETTINGS.iter().position(|setting| setting.name == name)
+}
+
+/// A row for a field of the settings (`ws`) or of the core's among them (`core.ttl`).
+macro_rules! row {
+    ($section:ident, core.$name:ident, $kind:expr, $meaning:literal) => {
+        row!(@ $section, $name, (core.$name), $kind, $meaning)
+    };
+    ($section:ident, $name:ident, $kind:expr, $meaning:literal) => {
+        row!(@ $section, $name, ($name), $kind, $meaning)
+    };
+    (@ $section:ident, $name:ident, ($($field:tt)+), $kind:expr, $meaning:literal) => {
+        Setting {
+            name: stringify!($name),
+            kind: $kind,
+            section: Section::$section,
+            meaning: $meaning,
+            get: |settings| settings.$($field)+.to_value(),
+            set: |settings, value| settings.$($field)+ = Field::from_value(value),
+        }
+    };
+}
+
+const SECOND: Span = Span::from_secs(1);
+const HOUR: Span = Span::from_secs(3_600);
+const YEAR: Span = Span::from_secs(365 * 86_400);
+const MANY: u64 = u32::MAX as u64;
+
+/// Up to an hour, and not less than this many milliseconds.
+const fn up_to_an_hour(min_ms: u64) -> Kind {
+    Kind::Duration(Span::from_millis(min_ms), HOUR)
+}
+
+/// Every setting.
+pub static SETTINGS: &[Setting] = &[
+    row!(Process, ws, Kind::Address, "Where clients connect"),
+    row!(Process, push, Kind::Address, "Where back ends connect; this machine only"),
+    row!(
+        Process,
+        push_allow_remote,
+        Kind::Switch,
+        "Let `push` be an address that other machines reach; anyone there can push"
+    ),
+    row!(
+        Process,
+        shutdown_timeout,
+        Kind::Duration(Span::ZERO, HOUR),
+        "How long connections may take to end at a stop"
+    ),
+    row!(Process, seed, Kind::Seed, "Where random choices begin; unset: drawn at start"),
+    row!(
+        Connections,
+        core.max_connections,
+        Kind::Count(1, 10_000_000),
+        "How many clients may be connected"
+    ),
+    row!(
+        Connections,
+        core.idle_timeout,
+        Kind::Duration(SECOND, HOUR),
+        "A client that is silent for this long is disconnected"
+    ),
+    row!(
+        Connections,
+        core.web_activity,
+        Kind::Choice(WebActivity::WORDS),
+        "What keeps a connection with an all-digit key alive"
+    ),
+    row!(
+        Connections,
+        core.pong_timeout,
+        Kind::Duration(SECOND, HOUR),
+        "A ping unanswered for this long ends the connection"
+    ),
+    row!(
+        Connections,
+        core.handshake_timeout,
+        up_to_an_hour(100),
+        "The upgrade request has to be complete by then"
+    ),
+    row!(
+        Connections,
+        core.max_message,
+        Kind::Size(1, 1 << 30),
+        "The longest message from a client"
+    ),
+    row!(
+        Connections,
+        core.dialects,
+        Kind::Words(DIALECTS),
+        "The dialects that are spoken; what others understand is any other text"
+    ),
+    row!(Keys, core.max_key, Kind::Size(1, 1 << 20), "The longest key"),
+    row!(
+        Keys,
+        core.url_key,
+        Kind::Choice(UrlKey::WORDS),
+        "Where a key may stand in the URL: /ws/KEY (path) or ?key=KEY (query)"
+    ),
+    row!(
+        Keys,
+        core.bind,
+        Kind::Choice(BindPolicy::WORDS),
+        "Several connections of one key: newest gets all, all get all, older are closed"
+    ),
+    row!(
+        Keys,
+        core.bind_rules,
+        Kind::Rules,
+        "Exceptions to `bind`, first match holds: prefix:TEXT=POLICY, dialect:NAME=POLICY"
+    ),
+    row!(
+        Keys,
+        core.kick_interval,
+        up_to_an_hour(0),
+        "With kick, connections of one key are closed at most this often"
+    ),
+    row!(Pushes, core.max_push_line, Kind::Size(2, 1 << 30), "The longest line from a back end"),
+    row!(
+        Pushes,
+        core.max_unanswered,
+        Kind::Count(1, MANY),
+        "Pushes of one back end that may be unanswered before it is read no further"
+    ),
+    row!(Pushes, core.max_unanswered_bytes, Kind::Size(1, 1 << 40), "The same in bytes"),
+    row!(
+        Pushes,
+        core.dedup,
+        Kind::Choice(Dedup::WORDS),
+        "Merge a push with an equal one that waits last for an offline key"
+    ),
+    row!(
+        Pushes,
+        core.dedup_window,
+        Kind::Duration(Span::ZERO, YEAR),
+        "For how long equal pushes are merged and idempotency ids known"
+    ),
+    row!(
+        Delivery,
+        core.window_messages,
+        Kind::Count(1, MANY),
+        "Messages that may be written to a connection and unconfirmed"
+    ),
+    row!(
+        Delivery,
+        core.window_bytes,
+        Kind::Size(1, 1 << 40),
+        "The same in bytes; one message always may be"
+    ),
+    row!(
+        Delivery,
+        core.confirm_delay,
+        up_to_an_hour(0),
+        "The least time between two pings that confirm messages"
+    ),
+    row!(
+        Delivery,
+        core.retry_max,
+        Kind::Count(1, MANY),
+        "After this many failed tries a message is a dead letter"
+    ),
+    row!(
+        Delivery,
+        core.retry_interval,
+        up_to_an_hour(0),
+        "Each further redelivery is this much later"
+    ),
+    row!(
+        Delivery,
+        core.ttl,
+        Kind::Duration(SECOND, YEAR),
+        "After this long a waiting message is a dead letter"
+    ),
+    row!(
+        Delivery,
+        core.mailbox_limit,
+        Kind::Count(1, MANY),
+        "Messages that may wait for one key; beyond it the oldest is a dead letter"
+    ),
+    row!(
+        Delivery,
+        core.dead_keep,
+        Kind::Duration(Span::ZERO, YEAR),
+        "How long dead letters are kept"
+    ),
+    row!(
+        Delivery,
+        core.dead_limit,
+        Kind::Count(0, 1_000_000_000_000),
+        "How many dead letters are kept"
+    ),
+    row!(
+        Delivery,
+        core.store_timeout,
+        up_to_an_hour(100),
+        "A storage operation unanswered for this long has failed"
+    ),
+    row!(
+        Delivery,
+        core.max_removing,
+        Kind::Count(1, MANY),
+        "Confirmed messages of one key that may await removal before it has to wait"
+    ),
+    row!(Logs, log_level, Kind::Choice(LogLevel::WORDS), "How much is logged"),
+    row!(Logs, log_format, Kind::Choice(LogFormat::WORDS), "What a line looks like"),
+    row!(Logs, log_file, Kind::Path, "The log file, renewed daily; unset: standard output"),
+    row!(Logs, log_content_max, Kind::Size(0, 1 << 30), "How much of a message is logged"),
+    row!(
+        Logs,
+        log_queue,
+        Kind::Count(1, MANY),
+        "Records that may wait to be logged; further ones are counted and dropped"
+    ),
+];
