@@ -27,6 +27,8 @@ pub enum Trouble {
         /// What the operating system said.
         error: io::Error,
     },
+    /// A turn of the event loop is over: what was gathered during it can be handed on at once.
+    fn turn_ended(&mut self) {}
 }
 
 /// A journal that keeps nothing.

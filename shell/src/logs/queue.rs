@@ -1,0 +1,154 @@
+//! The bounded queue between event loop and log thread.
+//!
+//! The loop gathers records in a vector of its own and swaps it in when a turn ends, so that a turn
+//! costs one uncontended lock, however many records it made. The vectors go round: after warm-up
+//! nothing is allocated. The log thread looks for itself every few milliseconds while records come,
+//! and is woken only from a deep sleep, so that a busy loop makes no system call for its log.
+
+use super::level;
+use crate::config::LogLevel;
+use crate::journal::Journal;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
+use steadfast_core::record::Record;
+use steadfast_core::time::Time;
+
+/// Records are handed over before the turn ends once there are so many.
+const GATHERED_AT_MOST: usize = 4_096;
+
+/// What is shared by the loop and the log thread.
+#[derive(Debug)]
+pub struct Queue {
+    limit: usize,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    records: Vec<(Time, Record)>,
+    /// What did not fit since the thread last looked.
+    dropped: u64,
+    closed: bool,
+    /// The log thread, while it sleeps until it is woken.
+    asleep: Option<Thread>,
+}
+
+/// What the log thread found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// How many records did not fit.
+    pub(super) dropped: u64,
+    /// Whether nothing more will come.
+    pub(super) closed: bool,
+}
+
+impl Queue {
+    /// A queue for so many records.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { limit, inner: Mutex::default() }
+    }
+
+    /// Nothing more will come: the log thread ends once it has written what there is.
+    pub fn close(&self) {
+        let thread = {
+            let mut inner = self.lock();
+            inner.closed = true;
+            inner.asleep.take()
+        };
+        if let Some(thread) = thread {
+            thread.unpark();
+        }
+    }
+
+    /// Takes all that waits, into a vector that has to be empty.
+    pub(super) fn take(&self, records: &mut Vec<(Time, Record)>) -> Found {
+        assert!(records.is_empty());
+        let mut inner = self.lock();
+        mem::swap(&mut inner.records, records);
+        Found { dropped: mem::take(&mut inner.dropped), closed: inner.closed }
+    }
+
+    /// Notes that `thread` has to be woken for the next record. Says whether it may sleep, which it
+    /// may not when there is something to do by now.
+    pub(super) fn fall_asleep(&self, thread: Thread) -> bool {
+        let mut inner = self.lock();
+        let idle = inner.records.is_empty() && inner.dropped == 0 && !inner.closed;
+        inner.asleep = idle.then_some(thread);
+        idle
+    }
+
+    /// The queue's data are whole after every statement, so a panic elsewhere spoils nothing.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The event loop's end of the log.
+#[derive(Debug)]
+pub struct LogJournal {
+    queue: Arc<Queue>,
+    level: LogLevel,
+    gathered: Vec<(Time, Record)>,
+    /// How many more records may be gathered.
+    room: usize,
+    dropped: u64,
+}
+
+impl LogJournal {
+    /// The loop's end of `queue`, for records of this level and above.
+    #[must_use]
+    pub fn new(queue: Arc<Queue>, level: LogLevel) -> Self {
+        let room = queue.limit;
+        Self { queue, level, gathered: Vec::new(), room, dropped: 0 }
+    }
+
+    fn hand_over(&mut self) {
+        let mut inner = self.queue.lock();
+        if inner.records.is_empty() {
+            mem::swap(&mut inner.records, &mut self.gathered);
+        } else {
+            inner.records.append(&mut self.gathered);
+        }
+        inner.dropped += mem::take(&mut self.dropped);
+        self.room = self.queue.limit - inner.records.len();
+        let thread = inner.asleep.take();
+        drop(inner);
+        if let Some(thread) = thread {
+            thread.unpark();
+        }
+    }
+}
+
+impl Journal for LogJournal {
+    fn record(&mut self, now: Time, record: Record) {
+        if level::of(&record) > self.level {
+            return;
+        }
+        if self.gathered.is_empty() && self.room == 0 && self.dropped == 0 {
+            // The room is as of the last turn: the log thread may have made more since.
+            self.hand_over();
+        }
+        if self.gathered.len() >= self.room {
+            self.dropped += 1;
+            return;
+        }
+        self.gathered.push((now, record));
+        if self.gathered.len() >= GATHERED_AT_MOST {
+            self.hand_over();
+        }
+    }
+
+    fn turn_ended(&mut self) {
+        if !self.gathered.is_empty() || self.dropped > 0 {
+            self.hand_over();
+        }
+    }
+}
+
+impl Drop for LogJournal {
+    fn drop(&mut self) {
+        self.turn_ended();
+    }
+}

@@ -1,0 +1,1 @@
+//! One record of every kind, for tests.
