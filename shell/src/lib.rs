@@ -1,7 +1,11 @@
 //! Part of the Steadfast push gateway: sockets, disk, configuration, logs.
 
 pub mod codec;
+pub mod cli;
+pub mod client;
+pub mod config;
 pub mod journal;
+pub mod logs;
 pub mod machine;
 pub mod reactor;
 pub mod store;

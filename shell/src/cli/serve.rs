@@ -1,0 +1,89 @@
+//! `steadfast serve`: the daemon, from its settings to its end.
+
+use super::{complain, inputs, limits, say, signals, tell};
+use crate::config::{Loaded, Settings};
+use crate::journal::Journal;
+use crate::logs::{LogOptions, Logs};
+use clap::ArgMatches;
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Runs `steadfast serve`.
+pub(super) fn run(matches: &ArgMatches) -> ExitCode {
+    let mut loaded = match inputs::load(matches) {
+        Ok(loaded) => loaded,
+        Err(problems) => return complain(problems),
+    };
+    match limits::fit(&mut loaded) {
+        Ok(warning) => warning.into_iter().for_each(|text| warn(&text)),
+        Err(problem) => return complain([problem]),
+    }
+    warn_about_claims(&loaded);
+    match serve(&loaded.settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => complain([problem]),
+    }
+}
+
+/// Wires the gateway to its sockets, its store and its log, and runs until it is told to stop.
+fn serve(settings: &Settings) -> Result<(), String> {
+    let logs = Logs::start(&LogOptions::of(settings)).map_err(|error| {
+        let target = settings.log_file.as_ref().map_or("standard output".into(), |path| path.display().to_string());
+        format!("cannot write the log to {target} (log_file): {error}; check the path and its permissions")
+    })?;
+    let seed = settings.seed.map_or_else(os_seed, Ok).map_err(|error| {
+        format!("cannot draw a seed from the operating system: {error}; set seed")
+    })?;
+    let result = run_gateway(settings, seed, Box::new(logs.journal()), announce);
+    logs.finish(Duration::from_secs(5));
+    result
+}
+
+/// The seam to the reactor: listens, tells `ready` the real addresses, and returns after a stop.
+fn run_gateway(
+    settings: &Settings,
+    seed: u64,
+    journal: Box<dyn Journal>,
+    ready: fn(SocketAddr, SocketAddr),
+) -> Result<(), String> {
+    let _ = (seed, journal, ready);
+    signals::on_first(|| {}).map_err(|error| format!("cannot handle signals: {error}"))?;
+    Err(format!("cannot listen on ws = {}: the event loop is not there yet", settings.ws))
+}
+
+/// The one line that says that clients and back ends can connect.
+fn announce(ws: SocketAddr, push: SocketAddr) {
+    say(&format!("steadfast ready ws={ws} push={push}\n"));
+}
+
+/// Says what an operator should know, but what is no error.
+fn warn(text: &str) {
+    tell(&format!("warning: {text}"));
+}
+
+/// Nothing proves yet that a client may use the key it names.
+fn warn_about_claims(loaded: &Loaded) {
+    if !loaded.settings.ws.ip().is_loopback() {
+        warn(&format!(
+            "any client that reaches ws = {} may claim any key: there is no authentication yet; \
+             keep it on a trusted network",
+            loaded.settings.ws
+        ));
+    }
+    if loaded.settings.push_allow_remote && !loaded.settings.push.ip().is_loopback() {
+        warn(&format!(
+            "anyone who reaches push = {} may push to any client (push_allow_remote = true)",
+            loaded.settings.push
+        ));
+    }
+}
+
+/// Eight bytes of the operating system's randomness.
+fn os_seed() -> io::Result<u64> {
+    use std::io::Read as _;
+    let mut bytes = [0; 8];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes))
+}
