@@ -27,8 +27,22 @@ pub enum Trouble {
         /// What the operating system said.
         error: io::Error,
     },
+
     /// A turn of the event loop is over: what was gathered during it can be handed on at once.
     fn turn_ended(&mut self) {}
+}
+
+/// What goes wrong around the sockets and is no connection's doing.
+#[derive(Debug)]
+pub enum Trouble {
+    /// No connection can be accepted, as a rule because the process has too many files open. The
+    /// listener rests for a moment, then tries again.
+    AcceptFailed {
+        /// Where the connection was for.
+        listener: SocketAddr,
+        /// What the operating system said.
+        error: io::Error,
+    },
 }
 
 /// A journal that keeps nothing.

@@ -175,7 +175,7 @@ fn two_missed_answers_lead_to_a_reconnect() {
         let mut bench = Bench::new(LinkConfig::new(Key::new(key)));
         bench.bring_to(LinkState::Connected);
         for _ in 0..until_dead {
-            assert_eq!(bench.wait_for_commands().1, [heartbeat.clone()], "{key}");
+            assert_eq!(bench.wait_for_commands().1, std::slice::from_ref(&heartbeat), "{key}");
         }
         let (_, commands) = bench.wait_for_commands();
         let (old, new) = (LinkState::Connected, LinkState::Reconnecting);

@@ -86,13 +86,16 @@ fn exchange(options: &Options, line: &str) -> Result<String, String> {
     let addr = &options.addr;
     let timeout = Duration::from_micros(options.timeout.as_micros().max(1));
     let mut stream = connect(addr, timeout)?;
-    let unanswered = |error: io::Error| match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => format!(
-            "{addr} did not answer within {}; is this the push port, and is the gateway alive? (a \
-             larger --timeout waits longer)",
-            options.timeout
-        ),
-        _ => format!("the connection to {addr} failed before the answer: {error}"),
+    let unanswered = |error: io::Error| {
+        if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) {
+            let within = options.timeout;
+            format!(
+                "{addr} did not answer within {within}; is this the push port, and is the gateway \
+                 alive? (a larger --timeout waits longer)"
+            )
+        } else {
+            format!("the connection to {addr} failed before the answer: {error}")
+        }
     };
     stream
         .set_read_timeout(Some(timeout))

@@ -113,7 +113,7 @@ impl Socket {
                 || "closed by the gateway".to_owned(),
                 |frame| format!("closed by the gateway: {} {}", frame.code, frame.reason),
             )),
-            Err(Error::Io(error)) if is_timeout(&error) => Arrival::Nothing,
+            Err(Error::Io(error)) if is_passing(&error) => Arrival::Nothing,
             Err(error) => Arrival::End(error.to_string()),
         }
     }
@@ -136,8 +136,11 @@ impl Socket {
     }
 }
 
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+/// Whether the connection is as good as before: a read with a timeout ends with `Interrupted` too
+/// when the process gets a signal.
+fn is_passing(error: &io::Error) -> bool {
+    let kind = error.kind();
+    matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
 #[cfg(test)]

@@ -175,7 +175,7 @@ pub static SETTINGS: &[Setting] = &[
         Connections,
         core.dialects,
         Kind::Words(DIALECTS),
-        "The dialects that are spoken; what others understand is any other text"
+        "The dialects that are spoken; what only another would understand is plain text"
     ),
     row!(Keys, core.max_key, Kind::Size(1, 1 << 20), "The longest key"),
     row!(

@@ -230,3 +230,20 @@ fn all_problems_are_told_at_once() {
     let problems = problems(&inputs);
     assert_eq!(problems.len(), 6, "{problems:#?}");
 }
+
+/// Compares the settings in `docs/operations.md` with the table. With `UPDATE_DOCS=1` in the
+/// environment it writes them instead.
+#[test]
+fn the_documentation_has_the_table() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let begin = text.find("<!-- settings").unwrap();
+    let begin = begin + text[begin..].find('\n').unwrap() + 1;
+    let end = text.find("<!-- end of settings -->").unwrap();
+    let table = show::markdown_table();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, format!("{}{table}{}", &text[..begin], &text[end..])).unwrap();
+    } else {
+        assert_eq!(text[begin..end], table, "run this test with UPDATE_DOCS=1");
+    }
+}

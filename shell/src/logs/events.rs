@@ -4,6 +4,7 @@
 //! `content` where there are such, then the outcome.
 
 use super::line::Short;
+use crate::journal::Trouble;
 use steadfast_core::command::Close;
 use steadfast_core::event::CloseCause;
 use steadfast_core::id::{ConnId, Key, PusherId};
@@ -34,6 +35,14 @@ pub fn emit(time: Time, record: &Record) {
         Record::Store(_, record) => store(time, record),
         Record::StaleId => emit!(DEBUG gateway time "stale id"),
         Record::Late(late) => emit!(WARN gateway time "late", late_ms = late.as_millis()),
+    }
+}
+
+/// Hands a trouble of the event loop to `tracing`.
+pub fn emit_trouble(time: Time, trouble: &Trouble) {
+    match trouble {
+        Trouble::AcceptFailed { listener, error } => emit!(ERROR gateway time "accept fail",
+            listener = listener.to_string().as_str(), error = error.to_string().as_str()),
     }
 }
 

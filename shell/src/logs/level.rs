@@ -2,6 +2,7 @@
 //! in [`events`](super::events); a test holds the three together.
 
 use crate::config::LogLevel;
+use crate::journal::Trouble;
 use steadfast_core::record::{ConnRecord, DeliveryRecord, PushRecord, Record, StoreRecord};
 
 /// The level that has to be configured for the record to be logged.
@@ -14,6 +15,14 @@ pub fn of(record: &Record) -> LogLevel {
         Record::Store(_, record) => of_store(record),
         Record::StaleId => LogLevel::Debug,
         Record::Late(_) => LogLevel::Warn,
+    }
+}
+
+/// The level that has to be configured for the trouble to be logged.
+#[must_use]
+pub fn of_trouble(trouble: &Trouble) -> LogLevel {
+    match trouble {
+        Trouble::AcceptFailed { .. } => LogLevel::Error,
     }
 }
 

@@ -22,6 +22,9 @@ pub(super) enum Output {
     Stdout,
     /// A file.
     File(DailyFile),
+    /// Nowhere: for measurements.
+    #[cfg(test)]
+    Discard,
 }
 
 /// A file that is renewed daily.
@@ -43,6 +46,8 @@ impl Output {
     pub(super) fn turns_at(&self, time: Time) -> bool {
         match self {
             Self::Stdout => false,
+            #[cfg(test)]
+            Self::Discard => false,
             Self::File(file) => file.day != Some(time.as_micros() / DAY_US),
         }
     }
@@ -51,6 +56,8 @@ impl Output {
     pub(super) fn turn(&mut self, time: Time) -> io::Result<()> {
         match self {
             Self::Stdout => Ok(()),
+            #[cfg(test)]
+            Self::Discard => Ok(()),
             Self::File(file) => file.turn(time.as_micros() / DAY_US),
         }
     }
@@ -64,6 +71,8 @@ impl Output {
                 stdout.flush()
             }
             Self::File(file) => file.write(lines),
+            #[cfg(test)]
+            Self::Discard => Ok(()),
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use super::level;
 use crate::config::LogLevel;
-use crate::journal::Journal;
+use crate::journal::{Journal, Trouble};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
@@ -16,6 +16,15 @@ use steadfast_core::time::Time;
 
 /// Records are handed over before the turn ends once there are so many.
 const GATHERED_AT_MOST: usize = 4_096;
+
+/// What there is to log.
+#[derive(Debug)]
+pub(super) enum Entry {
+    /// What happened in the gateway.
+    Record(Record),
+    /// What went wrong around its sockets.
+    Trouble(Trouble),
+}
 
 /// What is shared by the loop and the log thread.
 #[derive(Debug)]
@@ -26,7 +35,7 @@ pub struct Queue {
 
 #[derive(Debug, Default)]
 struct Inner {
-    records: Vec<(Time, Record)>,
+    records: Vec<(Time, Entry)>,
     /// What did not fit since the thread last looked.
     dropped: u64,
     closed: bool,
@@ -63,7 +72,7 @@ impl Queue {
     }
 
     /// Takes all that waits, into a vector that has to be empty.
-    pub(super) fn take(&self, records: &mut Vec<(Time, Record)>) -> Found {
+    pub(super) fn take(&self, records: &mut Vec<(Time, Entry)>) -> Found {
         assert!(records.is_empty());
         let mut inner = self.lock();
         mem::swap(&mut inner.records, records);
@@ -90,7 +99,7 @@ impl Queue {
 pub struct LogJournal {
     queue: Arc<Queue>,
     level: LogLevel,
-    gathered: Vec<(Time, Record)>,
+    gathered: Vec<(Time, Entry)>,
     /// How many more records may be gathered.
     room: usize,
     dropped: u64,
@@ -102,6 +111,21 @@ impl LogJournal {
     pub fn new(queue: Arc<Queue>, level: LogLevel) -> Self {
         let room = queue.limit;
         Self { queue, level, gathered: Vec::new(), room, dropped: 0 }
+    }
+
+    fn gather(&mut self, now: Time, entry: Entry) {
+        if self.gathered.is_empty() && self.room == 0 && self.dropped == 0 {
+            // The room is as of the last turn: the log thread may have made more since.
+            self.hand_over();
+        }
+        if self.gathered.len() >= self.room {
+            self.dropped += 1;
+            return;
+        }
+        self.gathered.push((now, entry));
+        if self.gathered.len() >= GATHERED_AT_MOST {
+            self.hand_over();
+        }
     }
 
     fn hand_over(&mut self) {
@@ -123,20 +147,14 @@ impl LogJournal {
 
 impl Journal for LogJournal {
     fn record(&mut self, now: Time, record: Record) {
-        if level::of(&record) > self.level {
-            return;
+        if level::of(&record) <= self.level {
+            self.gather(now, Entry::Record(record));
         }
-        if self.gathered.is_empty() && self.room == 0 && self.dropped == 0 {
-            // The room is as of the last turn: the log thread may have made more since.
-            self.hand_over();
-        }
-        if self.gathered.len() >= self.room {
-            self.dropped += 1;
-            return;
-        }
-        self.gathered.push((now, record));
-        if self.gathered.len() >= GATHERED_AT_MOST {
-            self.hand_over();
+    }
+
+    fn trouble(&mut self, now: Time, trouble: Trouble) {
+        if level::of_trouble(&trouble) <= self.level {
+            self.gather(now, Entry::Trouble(trouble));
         }
     }
 

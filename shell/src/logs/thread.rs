@@ -1,7 +1,7 @@
 //! The log thread: takes records, formats them through `tracing`, writes them out.
 
 use super::output::Output;
-use super::queue::Queue;
+use super::queue::{Entry, Queue};
 use super::subscriber::LineSubscriber;
 use super::{LogOptions, events};
 use std::io::{self, Write as _};
@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
-use steadfast_core::record::Record;
 use steadfast_core::time::Time;
 use tracing::dispatcher::{self, Dispatch};
 
@@ -74,8 +73,8 @@ impl Writer {
         loop {
             let found = queue.take(&mut records);
             let is_idle = records.is_empty() && found.dropped == 0;
-            for (time, record) in records.drain(..) {
-                self.log(time, &record);
+            for (time, entry) in records.drain(..) {
+                self.log(time, &entry);
             }
             if found.dropped > 0 {
                 events::dropped(now(), found.dropped);
@@ -93,13 +92,16 @@ impl Writer {
         }
     }
 
-    fn log(&mut self, time: Time, record: &Record) {
+    fn log(&mut self, time: Time, entry: &Entry) {
         if self.output.turns_at(time) {
             self.write_out();
             let turned = self.output.turn(time);
             self.complain_about(turned);
         }
-        events::emit(time, record);
+        match entry {
+            Entry::Record(record) => events::emit(time, record),
+            Entry::Trouble(trouble) => events::emit_trouble(time, trouble),
+        }
         if self.subscriber.lines().buffer.len() >= WRITE_AT {
             self.write_out();
         }
