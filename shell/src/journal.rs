@@ -14,19 +14,6 @@ pub trait Journal: Send {
 
     /// Takes one trouble of the event loop itself. Does nothing unless implemented.
     fn trouble(&mut self, _now: Time, _trouble: Trouble) {}
-}
-
-/// What goes wrong around the sockets and is no connection's doing.
-#[derive(Debug)]
-pub enum Trouble {
-    /// No connection can be accepted, as a rule because the process has too many files open. The
-    /// listener rests for a moment, then tries again.
-    AcceptFailed {
-        /// Where the connection was for.
-        listener: SocketAddr,
-        /// What the operating system said.
-        error: io::Error,
-    },
 
     /// A turn of the event loop is over: what was gathered during it can be handed on at once.
     fn turn_ended(&mut self) {}

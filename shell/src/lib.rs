@@ -1,8 +1,8 @@
 //! Part of the Steadfast push gateway: sockets, disk, configuration, logs.
 
-pub mod codec;
 pub mod cli;
 pub mod client;
+pub mod codec;
 pub mod config;
 pub mod journal;
 pub mod logs;

@@ -2,6 +2,7 @@
 
 use steadfast_core::command::Command;
 use steadfast_core::event::Event;
+use steadfast_core::gateway::Gateway;
 use steadfast_core::time::Time;
 
 /// A sans-I/O state machine behind sockets: the gateway, or in examples something simpler.
@@ -11,4 +12,14 @@ pub trait Machine: Send {
 
     /// When [`Event::DeadlineReached`] is due.
     fn next_deadline(&self) -> Option<Time>;
+}
+
+impl Machine for Gateway {
+    fn handle(&mut self, now: Time, event: Event, commands: &mut Vec<Command>) {
+        Self::handle(self, now, event, commands);
+    }
+
+    fn next_deadline(&self) -> Option<Time> {
+        Self::next_deadline(self).map(|(at, _)| at)
+    }
 }

@@ -2,13 +2,18 @@
 
 use super::{complain, inputs, limits, say, signals, tell};
 use crate::config::{Loaded, Settings};
-use crate::journal::Journal;
-use crate::logs::{LogOptions, Logs};
+use crate::logs::{LogJournal, LogOptions, Logs};
+use crate::reactor::{Reactor, ReactorConfig};
+use crate::store::memory::Memory;
 use clap::ArgMatches;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
+use steadfast_core::gateway::Gateway;
+
+/// A volatile store has no earlier runs, so message ids may begin anew with each.
+const INCARNATION: u32 = 1;
 
 /// Runs `steadfast serve`.
 pub(super) fn run(matches: &ArgMatches) -> ExitCode {
@@ -36,21 +41,31 @@ fn serve(settings: &Settings) -> Result<(), String> {
     let seed = settings.seed.map_or_else(os_seed, Ok).map_err(|error| {
         format!("cannot draw a seed from the operating system: {error}; set seed")
     })?;
-    let result = run_gateway(settings, seed, Box::new(logs.journal()), announce);
+    let result = run_gateway(settings, seed, logs.journal(), announce);
     logs.finish(Duration::from_secs(5));
     result
 }
 
-/// The seam to the reactor: listens, tells `ready` the real addresses, and returns after a stop.
+/// Listens, tells `ready` the real addresses, and returns after a stop.
 fn run_gateway(
     settings: &Settings,
     seed: u64,
-    journal: Box<dyn Journal>,
+    journal: LogJournal,
     ready: fn(SocketAddr, SocketAddr),
 ) -> Result<(), String> {
-    let _ = (seed, journal, ready);
-    signals::on_first(|| {}).map_err(|error| format!("cannot handle signals: {error}"))?;
-    Err(format!("cannot listen on ws = {}: the event loop is not there yet", settings.ws))
+    let gateway = Gateway::new(settings.core.clone(), INCARNATION, seed);
+    let mut config = ReactorConfig::new(settings.ws, Some(settings.push));
+    config.max_message = usize::try_from(settings.core.max_message).unwrap_or(usize::MAX);
+    config.max_push_line = usize::try_from(settings.core.max_push_line).unwrap_or(usize::MAX);
+    config.shutdown_timeout = Duration::from_micros(settings.shutdown_timeout.as_micros());
+    let mut reactor = Reactor::bind(&config, gateway, Memory::new(seed), journal)
+        .map_err(|error| error.to_string())?;
+    let handle = reactor.handle();
+    signals::on_first(move || handle.shutdown())
+        .map_err(|error| format!("cannot handle signals: {error}"))?;
+    let addresses = reactor.local_addrs();
+    ready(addresses.ws, addresses.push.expect("the push port was asked for"));
+    reactor.run().map_err(|error| format!("the event loop failed: {error}"))
 }
 
 /// The one line that says that clients and back ends can connect.

@@ -184,7 +184,6 @@ fn delivery(time: Time, key: &Key, record: &DeliveryRecord) {
         DeliveryRecord::Withdrawn { count } => {
             emit!(INFO delivery time "dead withdrawn", uid, count);
         }
-        DeliveryRecord::Requeued { count } => emit!(INFO delivery time "dead requeue", uid, count),
         DeliveryRecord::Forgotten { id } => emit!(WARN delivery time "forgotten",
             uid, id = Short::message(*id).as_str()),
         DeliveryRecord::RemovalsBehind { count } => {

@@ -62,9 +62,7 @@ fn of_push(record: &PushRecord) -> LogLevel {
 fn of_delivery(record: &DeliveryRecord) -> LogLevel {
     match record {
         DeliveryRecord::Confirmed { .. } => LogLevel::Debug,
-        DeliveryRecord::Written { .. }
-        | DeliveryRecord::Withdrawn { .. }
-        | DeliveryRecord::Requeued { .. } => LogLevel::Info,
+        DeliveryRecord::Written { .. } | DeliveryRecord::Withdrawn { .. } => LogLevel::Info,
         DeliveryRecord::TryFailed { .. }
         | DeliveryRecord::Died { .. }
         | DeliveryRecord::Forgotten { .. }

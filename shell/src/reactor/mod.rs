@@ -194,6 +194,7 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
             }
             self.sockets.flush();
             self.dispatch_pending();
+            self.journal.turn_ended();
             if self.ends_at.is_some_and(|end| self.sockets.is_empty() || end <= self.sockets.now) {
                 return Ok(());
             }

@@ -1,6 +1,8 @@
 //! The storage backends, and the seam between them and the event loop.
 
 use crate::reactor::Handle;
+pub mod memory;
+
 use steadfast_core::id::OpId;
 use steadfast_core::store::{Answer, Op};
 
