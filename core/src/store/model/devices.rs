@@ -1,4 +1,7 @@
 //! Devices and their log.
+//!
+//! The log grows until it is taken; there is no operation that takes it, since those who drain it
+//! do so beside the gateway.
 
 use crate::id::ConnId;
 use crate::store::DeviceOp;

@@ -2,8 +2,9 @@
 //!
 //! It is the judge of every backend (same operations, same answers), the store of the simulation,
 //! and the volatile store of a daemon that is told to keep nothing. So it is written to be read
-//! first and to be fast second; appending and removing a message together take about a quarter of
-//! a microsecond with 10,000 keys in use.
+//! first and to be fast second: with 10,000 keys in random order, appending and removing a message
+//! takes about 0.3 microseconds together, 0.4 with 500 messages waiting in between, and 0.8 with
+//! 10,000, when most of what is touched is in no near cache.
 //!
 //! What the operations leave open is decided here:
 //!
@@ -11,7 +12,8 @@
 //!   Only their order within a mailbox means anything.
 //! - **Time** is told with each operation and never goes backward within a run. "Within a span"
 //!   includes its end; a time before the one it is compared with counts as equal to it.
-//! - **Ids** name one message of one key. An id under another key than its own is an unknown id.
+//! - **Ids** name one message of one key. An id under another key than its own is an unknown id;
+//!   appending it there is a bug and panics.
 //! - **What was removed or purged is forgotten**, its id too: an `Append` that is repeated after
 //!   the `Remove` of its message stores it again. Operations on a key are carried out in the order
 //!   in which they were given, so nobody who repeats an `Append` only while its message is not
