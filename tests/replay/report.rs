@@ -8,7 +8,7 @@ use crate::support::ws_client::{Side, WsEvent};
 use std::fmt::Write;
 
 /// Longest text shown of one event.
-const SHOWN: usize = 160;
+const SHOWN: usize = 400;
 /// How many lines are shown around a mismatch.
 const AROUND: usize = 6;
 

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test binary uses the part it needs")]
 
 pub(crate) mod daemon;
+pub(crate) mod flood;
 pub(crate) mod frames;
 pub(crate) mod log;
 pub(crate) mod pump;

@@ -72,6 +72,8 @@ pub(crate) struct WsClient {
 struct Control {
     is_closing: bool,
     answered_code: Option<u16>,
+    /// How many pings of the server came since its last message.
+    pings_since_data: usize,
     fences: Vec<Vec<u8>>,
 }
 
@@ -195,6 +197,12 @@ impl WsClient {
             | WsEvent::Violation(_) => None,
         };
         self.events().into_iter().filter_map(text).collect()
+    }
+
+    /// Whether a ping of the server has come, and been answered, after its last message: then that
+    /// message is about to be confirmed.
+    pub(crate) fn has_answered_a_ping(&self) -> bool {
+        self.control().pings_since_data > 0
     }
 
     /// Waits until `count` data messages have come in total, or the connection is closed.
@@ -322,6 +330,7 @@ impl Reader {
         }
         match opcode {
             frames::PING => {
+                self.control().pings_since_data += 1;
                 out.write(&frames::encode(Shape::of(frames::PONG), &payload));
             }
             frames::PONG => self.take_pong(payload),
@@ -368,6 +377,7 @@ impl Reader {
             let what = "fragments out of order".to_owned();
             return self.log.push_last(WsEvent::Violation(what));
         }
+        self.control().pings_since_data = 0;
         let (opcode, mut message) = self.message.take().unwrap_or((opcode, Vec::new()));
         message.extend_from_slice(&payload);
         if !is_final {
