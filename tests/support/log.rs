@@ -61,8 +61,14 @@ impl<E: Clone> Log<E> {
         self.lock().ended
     }
 
-    pub(crate) fn count(&self, wanted: impl Fn(&E) -> bool) -> usize {
-        self.lock().entries.iter().filter(|(_, event)| wanted(event)).count()
+    /// The event at this place.
+    pub(crate) fn get(&self, place: usize) -> Option<E> {
+        self.lock().entries.get(place).map(|(_, event)| event.clone())
+    }
+
+    /// Looks at the list as it is now.
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&[Timed<E>]) -> T) -> T {
+        look(&self.lock().entries)
     }
 
     /// Waits until `seen` is true of the list; `false` when the list ended or `limit` passed first.

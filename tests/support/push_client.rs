@@ -42,10 +42,11 @@ impl PushClient {
     pub(crate) fn push(&self, line: &str) -> Option<String> {
         let before = self.reply_count();
         self.send(format!("{line}\n").as_bytes());
-        self.wait_replies(before + 1, Duration::from_secs(5)).then(|| {
-            let replies = self.replies();
-            replies[before].clone()
-        })
+        self.wait_replies(before + 1, Duration::from_secs(5));
+        match self.log.get(before) {
+            Some(PushEvent::Reply(line)) => Some(String::from_utf8_lossy(&line).into_owned()),
+            Some(PushEvent::Closed { .. }) | None => None,
+        }
     }
 
     pub(crate) fn half_close(&self) {
@@ -73,19 +74,24 @@ impl PushClient {
     }
 
     pub(crate) fn reply_count(&self) -> usize {
-        self.log.count(|event| matches!(event, PushEvent::Reply(_)))
+        self.log.with(count_replies)
     }
 
     /// Waits until `count` replies have come in total, or the connection is closed.
     pub(crate) fn wait_replies(&self, count: usize, limit: Duration) -> bool {
-        let is_reply = |entry: &&Timed<PushEvent>| matches!(entry.1, PushEvent::Reply(_));
-        self.log.wait(limit, |entries| entries.iter().filter(is_reply).count() >= count)
+        self.log.wait(limit, |entries| count_replies(entries) >= count)
     }
 
     /// Waits until the server has closed the connection.
     pub(crate) fn wait_closed(&self, limit: Duration) -> bool {
         self.log.wait_end(limit)
     }
+}
+
+/// All events are replies, but for the end.
+fn count_replies(entries: &[Timed<PushEvent>]) -> usize {
+    let is_over = matches!(entries.last(), Some((_, PushEvent::Closed { .. })));
+    entries.len() - usize::from(is_over)
 }
 
 struct Reader {
