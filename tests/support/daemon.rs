@@ -1,0 +1,230 @@
+//! The real daemon as a child process.
+//!
+//! It runs in an empty directory of its own, listens on free ports, and is killed and reaped when
+//! the test is over, however the test ends. `STEADFAST_BIN` names another binary to test.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long the daemon may take until it says that it is ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many lines of its output are kept for failure messages.
+const KEPT_LINES: usize = 400;
+
+/// A running daemon.
+pub(crate) struct Daemon {
+    process: Process,
+    pub(crate) ws: SocketAddr,
+    pub(crate) push: SocketAddr,
+}
+
+/// A child process whose output is being read.
+pub(crate) struct Process {
+    child: Child,
+    output: Output,
+    drains: Vec<JoinHandle<()>>,
+    ready: mpsc::Receiver<String>,
+    directory: tempfile::TempDir,
+}
+
+/// The last lines that a process wrote.
+#[derive(Clone, Default)]
+struct Output {
+    lines: Arc<Mutex<VecDeque<(Source, String)>>>,
+}
+
+/// Where a line came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Stdout,
+    Stderr,
+}
+
+impl Daemon {
+    /// Starts `steadfast serve` on free ports with these further flags.
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        let mut arguments = vec!["serve", "--ws", "127.0.0.1:0", "--push", "127.0.0.1:0"];
+        arguments.extend_from_slice(flags);
+        let process = Process::spawn(&arguments);
+        let Ok(line) = process.ready.recv_timeout(READY_TIMEOUT) else {
+            panic!("no ready line within {READY_TIMEOUT:?}; output:\n{}", process.output());
+        };
+        let ws = address(&line, "ws=");
+        let push = address(&line, "push=");
+        Self { process, ws, push }
+    }
+
+    /// Its resident memory in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        self.status_kib("VmRSS:")
+    }
+
+    /// The most memory it ever held, in KiB.
+    pub(crate) fn peak_kib(&self) -> u64 {
+        self.status_kib("VmHWM:")
+    }
+
+    pub(crate) fn sigterm(&self) {
+        self.process.signal(Signal::TERM);
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+        self.process.wait(limit)
+    }
+
+    /// What it wrote last.
+    pub(crate) fn output(&self) -> String {
+        self.process.output()
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.process.wait(Duration::ZERO).is_none()
+    }
+
+    fn status_kib(&self, field: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.process.child.id());
+        let status = std::fs::read_to_string(&path).expect("the daemon is running");
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number.and_then(|number| number.parse().ok()).expect("the kernel tells the daemon's memory")
+    }
+}
+
+/// The socket address after `name` in the ready line.
+fn address(line: &str, name: &str) -> SocketAddr {
+    let value = line.split_whitespace().find_map(|word| word.strip_prefix(name));
+    let address = value.and_then(|value| value.parse().ok());
+    address.unwrap_or_else(|| panic!("no address after {name} in {line:?}"))
+}
+
+impl Process {
+    /// Starts the binary under test with exactly these arguments.
+    pub(crate) fn spawn(arguments: &[&str]) -> Self {
+        let mut command = Command::new(binary());
+        command.args(arguments);
+        Self::spawn_command(command)
+    }
+
+    /// Starts a command that leads to the binary under test.
+    pub(crate) fn spawn_command(mut command: Command) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("STEADFAST_") {
+                command.env_remove(name);
+            }
+        }
+        command.current_dir(directory.path()).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary under test starts");
+        let output = Output::default();
+        let (ready_in, ready) = mpsc::channel();
+        let stdout = child.stdout.take().expect("piped");
+        let stderr = child.stderr.take().expect("piped");
+        let drains = vec![
+            output.drain(Source::Stdout, stdout, Some(ready_in)),
+            output.drain(Source::Stderr, stderr, None),
+        ];
+        Self { child, output, drains, ready, directory }
+    }
+
+    /// Waits for its end and for the rest of its output.
+    pub(crate) fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let mut status = None;
+        super::poll_until(limit, || {
+            status = self.child.try_wait().expect("the child can be waited for");
+            status.is_some()
+        });
+        if status.is_some() {
+            for drain in self.drains.drain(..) {
+                drain.join().expect("the drain did not panic");
+            }
+        }
+        status
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("process ids are small");
+        let pid = Pid::from_raw(pid).expect("process ids are not 0");
+        kill_process(pid, signal).expect("the child has not been reaped");
+    }
+
+    pub(crate) fn output(&self) -> String {
+        let lines = self.output.lines.lock().expect("the drain did not panic");
+        lines.iter().map(|(source, line)| format!("  {source:?} {line}\n")).collect()
+    }
+
+    /// The lines that came from one of the two.
+    pub(crate) fn lines(&self, wanted: Source) -> Vec<String> {
+        let lines = self.output.lines.lock().expect("the drain did not panic");
+        let lines = lines.iter().filter(|(source, _)| *source == wanted);
+        lines.map(|(_, line)| line.clone()).collect()
+    }
+
+    /// The directory it runs in.
+    pub(crate) fn directory(&self) -> PathBuf {
+        self.directory.path().to_owned()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            self.child.kill().ok();
+            self.child.wait().ok();
+        }
+        for drain in self.drains.drain(..) {
+            drain.join().ok();
+        }
+    }
+}
+
+impl Output {
+    /// Reads lines until the end, so that the process never blocks on a full pipe.
+    fn drain(
+        &self,
+        source: Source,
+        stream: impl Read + Send + 'static,
+        ready: Option<mpsc::Sender<String>>,
+    ) -> JoinHandle<()> {
+        let lines = Arc::clone(&self.lines);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stream).split(b'\n') {
+                let Ok(mut line) = line else { return };
+                line.truncate(500);
+                let line = String::from_utf8_lossy(&line).into_owned();
+                if let Some(ready) = &ready
+                    && line.starts_with("steadfast ready ")
+                {
+                    ready.send(line.clone()).ok();
+                }
+                let mut lines = lines.lock().expect("no reader panicked");
+                if lines.len() == KEPT_LINES {
+                    lines.pop_front();
+                }
+                lines.push_back((source, line));
+            }
+        })
+    }
+}
+
+/// The exit code, or the signal as a shell would tell it.
+pub(crate) fn exit_code(status: ExitStatus) -> i32 {
+    status.code().or(status.signal().map(|signal| 128 + signal)).expect("it has ended")
+}
+
+/// The binary under test.
+pub(crate) fn binary() -> PathBuf {
+    match std::env::var_os("STEADFAST_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => PathBuf::from(env!("CARGO_BIN_EXE_steadfast")),
+    }
+}
