@@ -230,7 +230,6 @@ fn deliveries() -> Vec<Sample> {
             " uid=5 id=1-7 reason=ttl",
         ),
         (delivery(DeliveryRecord::Withdrawn { count: 1 }), "dead withdrawn", " uid=5 count=1"),
-        (delivery(DeliveryRecord::Requeued { count: 4 }), "dead requeue", " uid=5 count=4"),
         (delivery(DeliveryRecord::Forgotten { id }), "forgotten", " uid=5 id=1-7"),
         (
             delivery(DeliveryRecord::RemovalsBehind { count: 10_000 }),

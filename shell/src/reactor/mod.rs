@@ -268,6 +268,8 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
             let mut input = &buffer[..bytes];
             while let Some(event) = self.sockets.next_client_event(place, &mut input) {
                 self.dispatch(event);
+                // An answer that waits for the store comes before what the client sent next.
+                self.settle();
             }
         }
         self.dispatch_pending();
