@@ -66,7 +66,7 @@ fn a_breach_ends_the_connection_with_its_code() {
         (frame(0x88, &[3]), 1002),
         (frame(0x88, &1005_u16.to_be_bytes()), 1002),
         (frame(0x81, b"\xff"), 1007),
-        (frame(0x82, &vec![0; 100])[..20].to_vec(), 0),
+        (frame(0x82, &[0; 100])[..20].to_vec(), 0),
         ([&[0x82, 0xff][..], &(33_u64 << 20).to_be_bytes()].concat(), 1009),
     ] {
         let mut client = server.client();
