@@ -230,7 +230,6 @@ fn deliveries() -> Vec<Sample> {
             " uid=5 id=1-7 reason=ttl",
         ),
         (delivery(DeliveryRecord::Withdrawn { count: 1 }), "dead withdrawn", " uid=5 count=1"),
-        (delivery(DeliveryRecord::Requeued { count: 4 }), "dead requeue", " uid=5 count=4"),
         (delivery(DeliveryRecord::Forgotten { id }), "forgotten", " uid=5 id=1-7"),
         (
             delivery(DeliveryRecord::RemovalsBehind { count: 10_000 }),
@@ -261,6 +260,6 @@ fn stores() -> Vec<Sample> {
         ),
         (store(StoreRecord::DeadDropped { count: 5 }), "dead drop", " count=5"),
         (Record::StaleId, "stale id", ""),
-        (Record::Late(Span::from_millis(1_500)), "late", " late_ms=1500"),
+        (Record::Late(Span::from_millis(1_500)), "stall", " late_ms=1500"),
     ]
 }
