@@ -1,6 +1,8 @@
 //! The program as its users see it: output, errors and exit codes of every command, and the small
 //! clients against sockets of this test.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 use std::io::{BufRead as _, BufReader, ErrorKind, Lines, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};

@@ -253,12 +253,14 @@ impl Listener {
     }
 
     fn lost(&mut self, why: &str) {
+        if self.stop.is_asked() {
+            // It is the stop itself that ended the reading; the goodbye is still to be said.
+            return;
+        }
         self.stop.watch(None);
         self.socket = None;
-        if !self.stop.is_asked() {
-            tell(why);
-            self.handle(LinkEvent::Closed);
-        }
+        tell(why);
+        self.handle(LinkEvent::Closed);
     }
 
     fn deliver(&mut self, text: &ByteString) {

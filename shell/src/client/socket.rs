@@ -6,6 +6,7 @@ use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 use tungstenite::http::Uri;
+use tungstenite::protocol::Role;
 use tungstenite::{Bytes, Error, HandshakeError, Message, WebSocket};
 
 /// Connecting and upgrading take at most this long each.
@@ -129,9 +130,13 @@ impl Socket {
     }
 
     /// Says goodbye as far as that is still possible.
-    pub(super) fn close(mut self) {
-        if self.inner.close(None).and_then(|()| self.inner.flush()).is_ok() {
-            let _ = self.inner.get_ref().shutdown(Shutdown::Write);
+    pub(super) fn close(self) {
+        // A stop ends the reading half first, after which this WebSocket would send no more; every
+        // frame before was written whole, so a fresh one can.
+        let stream = self.inner.into_inner();
+        let mut goodbye = WebSocket::from_raw_socket(stream, Role::Client, None);
+        if goodbye.close(None).and_then(|()| goodbye.flush()).is_ok() {
+            let _ = goodbye.get_ref().shutdown(Shutdown::Write);
         }
     }
 }
