@@ -177,7 +177,7 @@ fn signal_process(process: &Child, signal: &str) {
 #[test]
 fn serve_is_ready_logs_and_stops_on_a_signal() {
     for signal in ["-TERM", "-INT"] {
-        let daemon = Daemon::start("", &["--max-connections", "100"]);
+        let daemon = Daemon::start("", &["--max-connections=100", "--log-level=debug"]);
         let (ws, push) = daemon.addresses();
         assert!(!ws.ends_with(":0") && !push.ends_with(":0"), "{}", daemon.ready);
         let listener = steadfast(&["listen", "5", "--count", "1", "--url", &format!("ws://{ws}/")])
@@ -196,6 +196,8 @@ fn serve_is_ready_logs_and_stops_on_a_signal() {
         let sent = "content={\"uid\":\"5\",\"Data\":\"hello\"}";
         assert!(log.contains("[push prepare] connId=p0.0 uid=5 ") && log.contains(sent), "{log}");
         assert!(log.contains("[close] connId=c0.0 uid=5 "), "{log}");
+        assert!(log.contains("[confirm] connId=c0.0 uid=5 "), "{log}");
+        assert!(!log.contains("[retry fail]"), "what was printed is confirmed: {log}");
     }
 }
 

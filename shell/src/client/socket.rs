@@ -28,6 +28,8 @@ pub(super) enum Arrival {
     Text(ByteString),
     /// A pong.
     Pong,
+    /// A ping, which is answered already.
+    Ping,
     /// Nothing yet, or nothing of interest.
     Nothing,
     /// The connection's end, and why.
@@ -109,7 +111,11 @@ impl Socket {
                 Err(_) => Arrival::Nothing,
             },
             Ok(Message::Pong(_)) => Arrival::Pong,
-            Ok(Message::Ping(_) | Message::Frame(_)) => Arrival::Nothing,
+            Ok(Message::Ping(_)) => match self.inner.flush() {
+                Ok(()) => Arrival::Ping,
+                Err(error) => Arrival::End(error.to_string()),
+            },
+            Ok(Message::Frame(_)) => Arrival::Nothing,
             Ok(Message::Close(frame)) => Arrival::End(frame.map_or_else(
                 || "closed by the gateway".to_owned(),
                 |frame| format!("closed by the gateway: {} {}", frame.code, frame.reason),
