@@ -1,9 +1,11 @@
-//! The program as its users see it: output, errors and exit codes of every command that needs no
-//! running gateway, and the small clients against sockets of this test.
+//! The program as its users see it: output, errors and exit codes of every command, and the small
+//! clients against sockets of this test.
 
-use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
+use std::io::{BufRead as _, BufReader, ErrorKind, Lines, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 use tungstenite::{Error, Message, WebSocket};
@@ -123,6 +125,129 @@ fn too_few_file_descriptors_for_what_was_asked_are_an_error() {
     );
 }
 
+/// A gateway on free ports.
+struct Daemon {
+    process: Child,
+    /// The line that says it is ready.
+    ready: String,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Daemon {
+    /// Started through a shell that first runs `prelude`.
+    fn start(prelude: &str, args: &[&str]) -> Self {
+        let mut process = Command::new("sh")
+            .args(["-c", &format!("{prelude} exec \"$0\" \"$@\"")])
+            .arg(env!("CARGO_BIN_EXE_steadfast"))
+            .args(["--ws", "127.0.0.1:0", "--push", "127.0.0.1:0"])
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let ready = lines.next().unwrap().unwrap();
+        Self { process, ready, lines }
+    }
+
+    /// The addresses of the ready line.
+    fn addresses(&self) -> (String, String) {
+        let rest = self.ready.strip_prefix("steadfast ready ws=").unwrap();
+        let (ws, push) = rest.split_once(" push=").unwrap();
+        (ws.to_owned(), push.to_owned())
+    }
+
+    fn signal(&self, signal: &str) {
+        signal_process(&self.process, signal);
+    }
+
+    /// Its exit code, the rest of its log, and its warnings and errors.
+    fn finish(self) -> (Option<i32>, String, String) {
+        let log: Vec<_> = self.lines.map(Result::unwrap).collect();
+        let output = self.process.wait_with_output().unwrap();
+        (code(&output), log.join("\n"), stderr(&output))
+    }
+}
+
+fn signal_process(process: &Child, signal: &str) {
+    let id = process.id().to_string();
+    assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+}
+
+#[test]
+fn serve_is_ready_logs_and_stops_on_a_signal() {
+    for signal in ["-TERM", "-INT"] {
+        let daemon = Daemon::start("", &["--max-connections=100", "--log-level=debug"]);
+        let (ws, push) = daemon.addresses();
+        assert!(!ws.ends_with(":0") && !push.ends_with(":0"), "{}", daemon.ready);
+        let listener = steadfast(&["listen", "5", "--count", "1", "--url", &format!("ws://{ws}/")])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pushed = steadfast(&["push", "5", "hello", "--addr", &push]).output().unwrap();
+        assert_eq!(code(&pushed), Some(0));
+        let heard = listener.wait_with_output().unwrap();
+        assert_eq!(stdout(&heard), "{\"uid\":\"5\",\"Data\":\"hello\"}\n");
+        daemon.signal(signal);
+        let (code, log, warnings) = daemon.finish();
+        assert_eq!(code, Some(0), "{log}{warnings}");
+        assert_eq!(warnings, "");
+        let sent = "content={\"uid\":\"5\",\"Data\":\"hello\"}";
+        assert!(log.contains("[push prepare] connId=p0.0 uid=5 ") && log.contains(sent), "{log}");
+        assert!(log.contains("[close] connId=c0.0 uid=5 "), "{log}");
+        assert!(log.contains("[confirm] connId=c0.0 uid=5 "), "{log}");
+        assert!(!log.contains("[retry fail]"), "what was printed is confirmed: {log}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let daemon = Daemon::start("", &["--log-level", "off", "--shutdown-timeout", "1h"]);
+    let (ws, _) = daemon.addresses();
+    // A client that does not answer the close frame keeps the stop from being over.
+    let mut client = TcpStream::connect(&ws).unwrap();
+    client
+        .write_all(
+            b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        )
+        .unwrap();
+    client.read_exact(&mut [0; 12]).unwrap();
+    daemon.signal("-TERM");
+    daemon.signal("-TERM");
+    let (code, ..) = daemon.finish();
+    assert_eq!(code, Some(143));
+}
+
+#[test]
+fn a_default_of_too_many_connections_is_lowered_with_a_warning() {
+    let daemon = Daemon::start("ulimit -n 400 &&", &["--log-level", "off"]);
+    daemon.signal("-TERM");
+    let (code, _, warnings) = daemon.finish();
+    assert_eq!(code, Some(0));
+    assert_eq!(
+        warnings,
+        "warning: max_connections = 100000 (default) needs 100256 open files, but the limit is \
+         400; going on with 144 (for more: ulimit -n or LimitNOFILE=)\n"
+    );
+}
+
+#[test]
+fn a_port_in_use_is_one_clear_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    for args in [["--ws", &addr, "--push", "127.0.0.1:0"], ["--push", &addr, "--ws", "127.0.0.1:0"]]
+    {
+        let output = steadfast(&args).args(["--max-connections", "100"]).output().unwrap();
+        assert_eq!(code(&output), Some(1));
+        let errors = stderr(&output);
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+        assert!(errors.starts_with("error: ") && errors.contains(&addr), "{errors}");
+        assert!(errors.contains(&args[0][2..]), "the setting is named: {errors}");
+    }
+}
+
 #[test]
 fn what_is_no_command_line_ends_with_2() {
     for args in [&["--idle-timout", "5s"][..], &["sevre"], &["push", "5"], &["listen"]] {
@@ -199,8 +324,7 @@ impl Gateway {
     }
 
     fn signal(&self) {
-        let id = self.client.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        signal_process(&self.client, "-INT");
     }
 
     fn finish(self) -> Output {

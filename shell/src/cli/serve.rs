@@ -8,6 +8,7 @@ use crate::store::memory::Memory;
 use clap::ArgMatches;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 use steadfast_core::gateway::Gateway;
@@ -35,8 +36,11 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
 /// Wires the gateway to its sockets, its store and its log, and runs until it is told to stop.
 fn serve(settings: &Settings) -> Result<(), String> {
     let logs = Logs::start(&LogOptions::of(settings)).map_err(|error| {
-        let target = settings.log_file.as_ref().map_or("standard output".into(), |path| path.display().to_string());
-        format!("cannot write the log to {target} (log_file): {error}; check the path and its permissions")
+        let file = settings.log_file.as_deref().unwrap_or(Path::new("standard output"));
+        format!(
+            "cannot write the log to {} (log_file): {error}; check the path and its permissions",
+            file.display()
+        )
     })?;
     let seed = settings.seed.map_or_else(os_seed, Ok).map_err(|error| {
         format!("cannot draw a seed from the operating system: {error}; set seed")

@@ -15,6 +15,10 @@ use steadfast_core::id::Key;
 use steadfast_core::link::{Link, LinkCommand, LinkConfig, LinkEvent, LinkState};
 use steadfast_core::time::{Span, Time};
 
+/// How long the ping behind the last message is waited for: more than the gateway's default
+/// `confirm_delay`.
+const LAST_PING: Duration = Duration::from_millis(200);
+
 /// As whom to listen, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -89,6 +93,7 @@ fn listen(options: &Options) -> Result<End, String> {
         left: options.count,
         form: options.form,
         end: None,
+        is_more_there: false,
     };
     Ok(listener.run())
 }
@@ -158,6 +163,8 @@ struct Listener {
     left: Option<u64>,
     form: Form,
     end: Option<End>,
+    /// Whether a message came after the last that was asked for.
+    is_more_there: bool,
 }
 
 impl Listener {
@@ -165,6 +172,7 @@ impl Listener {
         self.handle(LinkEvent::Started);
         loop {
             if self.stop.is_asked() || self.end == Some(End::Done) {
+                self.confirm_last();
                 self.handle(LinkEvent::Stopped);
                 return End::Done;
             }
@@ -187,8 +195,29 @@ impl Listener {
         match socket.receive(left) {
             Arrival::Text(text) => self.handle(LinkEvent::TextReceived(text)),
             Arrival::Pong => self.handle(LinkEvent::PongReceived),
-            Arrival::Nothing => {}
+            Arrival::Ping | Arrival::Nothing => {}
             Arrival::End(why) => self.lost(&why),
+        }
+    }
+
+    /// Answers the ping behind the last message, or the gateway would have to send it again. When
+    /// another message comes first that ping is left alone: it would confirm that message too,
+    /// which nobody was shown.
+    fn confirm_last(&mut self) {
+        if self.left != Some(0) {
+            return;
+        }
+        let until = Instant::now() + LAST_PING;
+        while let Some(socket) = &mut self.socket
+            && !self.is_more_there
+            && let left = until.saturating_duration_since(Instant::now())
+            && !left.is_zero()
+        {
+            match socket.receive(left) {
+                Arrival::Text(text) => self.handle(LinkEvent::TextReceived(text)),
+                Arrival::Ping | Arrival::End(_) => return,
+                Arrival::Pong | Arrival::Nothing => {}
+            }
         }
     }
 
@@ -253,16 +282,19 @@ impl Listener {
     }
 
     fn lost(&mut self, why: &str) {
+        if self.stop.is_asked() {
+            // It is the stop itself that ended the reading; the goodbye is still to be said.
+            return;
+        }
         self.stop.watch(None);
         self.socket = None;
-        if !self.stop.is_asked() {
-            tell(why);
-            self.handle(LinkEvent::Closed);
-        }
+        tell(why);
+        self.handle(LinkEvent::Closed);
     }
 
     fn deliver(&mut self, text: &ByteString) {
         if self.end.is_some() {
+            self.is_more_there = true;
             return;
         }
         let is_read = match self.form {

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 use tungstenite::http::Uri;
+use tungstenite::protocol::Role;
 use tungstenite::{Bytes, Error, HandshakeError, Message, WebSocket};
 
 /// Connecting and upgrading take at most this long each.
@@ -27,6 +28,8 @@ pub(super) enum Arrival {
     Text(ByteString),
     /// A pong.
     Pong,
+    /// A ping, which is answered already.
+    Ping,
     /// Nothing yet, or nothing of interest.
     Nothing,
     /// The connection's end, and why.
@@ -108,7 +111,11 @@ impl Socket {
                 Err(_) => Arrival::Nothing,
             },
             Ok(Message::Pong(_)) => Arrival::Pong,
-            Ok(Message::Ping(_) | Message::Frame(_)) => Arrival::Nothing,
+            Ok(Message::Ping(_)) => match self.inner.flush() {
+                Ok(()) => Arrival::Ping,
+                Err(error) => Arrival::End(error.to_string()),
+            },
+            Ok(Message::Frame(_)) => Arrival::Nothing,
             Ok(Message::Close(frame)) => Arrival::End(frame.map_or_else(
                 || "closed by the gateway".to_owned(),
                 |frame| format!("closed by the gateway: {} {}", frame.code, frame.reason),
@@ -129,9 +136,13 @@ impl Socket {
     }
 
     /// Says goodbye as far as that is still possible.
-    pub(super) fn close(mut self) {
-        if self.inner.close(None).and_then(|()| self.inner.flush()).is_ok() {
-            let _ = self.inner.get_ref().shutdown(Shutdown::Write);
+    pub(super) fn close(self) {
+        // A stop ends the reading half first, after which this WebSocket would send no more; every
+        // frame before was written whole, so a fresh one can.
+        let stream = self.inner.into_inner();
+        let mut goodbye = WebSocket::from_raw_socket(stream, Role::Client, None);
+        if goodbye.close(None).and_then(|()| goodbye.flush()).is_ok() {
+            let _ = goodbye.get_ref().shutdown(Shutdown::Write);
         }
     }
 }

@@ -7,6 +7,7 @@
 //! Nothing here reads a file or the environment: [`Loaded::load`] is told what is in them.
 
 pub mod cross;
+mod field;
 pub mod problem;
 pub mod show;
 pub mod sources;

@@ -1,7 +1,8 @@
 //! Every setting, declared once.
 
 use super::Settings;
-use super::value::{DIALECTS, Field, Kind, Value, Words};
+use super::field::{Field, Words};
+use super::value::{DIALECTS, Kind, Value};
 use super::{LogFormat, LogLevel};
 use steadfast_core::config::{BindPolicy, Dedup, UrlKey, WebActivity};
 use steadfast_core::time::Span;
@@ -188,7 +189,7 @@ pub static SETTINGS: &[Setting] = &[
         Keys,
         core.bind,
         Kind::Choice(BindPolicy::WORDS),
-        "Several connections of one key: newest gets all, all get all, older are closed"
+        "Which connections of a key get its messages: newest, all, or newest closing others (kick)"
     ),
     row!(
         Keys,

@@ -1,6 +1,8 @@
 //! Records as `tracing` events: a tag operators search for, and fields in a fixed order.
 //!
-//! Every event has `time` (microseconds since the epoch) and `tag` first, then `connId`, `uid`,
+//! The tag is the record's own ([`Record::tag`]); the level of each event has to be the one that
+//! [`level::of`](super::level::of) gives for the record. Every event has `time` (microseconds since
+//! the epoch) and `tag` first, then `connId`, `uid`,
 //! `content` where there are such, then the outcome.
 
 use super::line::Short;
@@ -8,101 +10,94 @@ use crate::journal::Trouble;
 use steadfast_core::command::Close;
 use steadfast_core::event::CloseCause;
 use steadfast_core::id::{ConnId, Key, PusherId};
-use steadfast_core::record::{
-    ConnRecord, DeliveryRecord, Dialect, PushRecord, Record, StoreRecord, Totals,
-};
+use steadfast_core::record::{ConnRecord, DeliveryRecord, PushRecord, Record, StoreRecord, Totals};
 use steadfast_core::time::Time;
 
-/// Declares one event; the level has to be that of [`level::of`](super::level::of).
+/// Declares one event.
 macro_rules! emit {
-    ($level:ident $target:ident $time:ident $tag:expr $(, $($fields:tt)+)?) => {
+    ($level:ident $target:ident $head:ident $(, $($fields:tt)+)?) => {
         tracing::event!(
             target: concat!("steadfast::", stringify!($target)),
             tracing::Level::$level,
-            time = $time.as_micros(),
-            tag = $tag
+            time = $head.time.as_micros(),
+            tag = $head.tag
             $(, $($fields)+)?
         )
     };
 }
 
+/// What every event begins with.
+#[derive(Clone, Copy)]
+struct Head {
+    time: Time,
+    tag: &'static str,
+}
+
 /// Hands the record to `tracing`.
 pub fn emit(time: Time, record: &Record) {
+    let head = Head { time, tag: record.tag() };
     match record {
-        Record::Connection(conn, record) => connection(time, *conn, record),
-        Record::Push(pusher, record) => push(time, *pusher, record),
-        Record::Delivery(key, record) => delivery(time, key, record),
-        Record::Store(_, record) => store(time, record),
-        Record::StaleId => emit!(DEBUG gateway time "stale id"),
-        Record::Late(late) => emit!(WARN gateway time "late", late_ms = late.as_millis()),
+        Record::Connection(conn, record) => connection(head, *conn, record),
+        Record::Push(pusher, record) => push(head, *pusher, record),
+        Record::Delivery(key, record) => delivery(head, key, record),
+        Record::Store(_, record) => store(head, record),
+        Record::StaleId => emit!(DEBUG gateway head),
+        Record::Late(late) => emit!(WARN gateway head, late_ms = late.as_millis()),
     }
 }
 
 /// Hands a trouble of the event loop to `tracing`.
 pub fn emit_trouble(time: Time, trouble: &Trouble) {
+    let head = Head { time, tag: "[accept fail]" };
     match trouble {
-        Trouble::AcceptFailed { listener, error } => emit!(ERROR gateway time "accept fail",
+        Trouble::AcceptFailed { listener, error } => emit!(ERROR gateway head,
             listener = listener.to_string().as_str(), error = error.to_string().as_str()),
     }
 }
 
 /// Tells that records were lost before they could be logged.
 pub(super) fn dropped(time: Time, count: u64) {
-    emit!(ERROR logs time "log drop", count);
+    let head = Head { time, tag: "[log drop]" };
+    emit!(ERROR logs head, count);
 }
 
 fn uid(key: Option<&Key>) -> Option<&str> {
     key.map(|key| &**key)
 }
 
-fn connection(time: Time, conn: ConnId, record: &ConnRecord) {
+fn connection(head: Head, conn: ConnId, record: &ConnRecord) {
     let id = Short::conn(conn);
     let id = id.as_str();
     match record {
-        ConnRecord::Received { key, content } => emit!(INFO connection time "recv",
+        ConnRecord::Received { key, content } => emit!(INFO connection head,
             connId = id, uid = uid(key.as_ref()), content = &content[..]),
-        ConnRecord::HeartbeatReceived { key, dialect, content } => {
-            let tag = match dialect {
-                Dialect::Web => "heartbeat web recv",
-                Dialect::Office | Dialect::Device | Dialect::Monitor | Dialect::Other => {
-                    "heartbeat client recv"
-                }
-            };
-            emit!(DEBUG connection time tag,
+        ConnRecord::HeartbeatReceived { key, content, dialect: _ }
+        | ConnRecord::HeartbeatAnswered { key, content, dialect: _ } => {
+            emit!(DEBUG connection head,
                 connId = id, uid = uid(key.as_ref()), content = &content[..]);
         }
-        ConnRecord::HeartbeatAnswered { key, dialect, content } => {
-            let tag = match dialect {
-                Dialect::Web => "heartbeat web send",
-                Dialect::Office | Dialect::Device | Dialect::Monitor | Dialect::Other => {
-                    "heartbeat client send"
-                }
-            };
-            emit!(DEBUG connection time tag,
-                connId = id, uid = uid(key.as_ref()), content = &content[..]);
-        }
-        ConnRecord::Bound { key, dialect, others } => emit!(INFO connection time "bind",
+        ConnRecord::Bound { key, dialect, others } => emit!(INFO connection head,
             connId = id, uid = &**key, dialect = dialect.name(), others),
-        ConnRecord::BindRefused { close, bytes } => emit!(WARN connection time "bind refused",
+        ConnRecord::BindRefused { close, bytes } => emit!(WARN connection head,
             connId = id, bytes, code = close.code(), reason = close.reason()),
-        ConnRecord::TakenOver { key, by, moved } => emit!(INFO connection time "takeover",
+        ConnRecord::TakenOver { key, by, moved } => emit!(INFO connection head,
             connId = id, uid = &**key, by = Short::conn(*by).as_str(), moved),
-        ConnRecord::StandbyTookOver { key, moved } => emit!(INFO connection time "standby",
+        ConnRecord::StandbyTookOver { key, moved } => emit!(INFO connection head,
             connId = id, uid = &**key, moved),
-        ConnRecord::IdleTimedOut { key, silent } => emit!(INFO connection time "heartbeat timeout",
+        ConnRecord::IdleTimedOut { key, silent } => emit!(INFO connection head,
             connId = id, uid = uid(key.as_ref()), silent_ms = silent.as_millis()),
-        ConnRecord::PongOverdue { key, unconfirmed } => emit!(INFO connection time "pong timeout",
+        ConnRecord::PongOverdue { key, unconfirmed } => emit!(INFO connection head,
             connId = id, uid = uid(key.as_ref()), unconfirmed),
-        ConnRecord::PongUnsupported { key } => emit!(INFO connection time "no pong",
+        ConnRecord::PongUnsupported { key } => emit!(INFO connection head,
             connId = id, uid = &**key),
         ConnRecord::Closed { key, cause, close, totals } => {
-            closed(time, id, key.as_ref(), cause, *close, totals);
+            closed(head, id, key.as_ref(), cause, *close, totals);
         }
     }
 }
 
 fn closed(
-    time: Time,
+    head: Head,
     id: &str,
     key: Option<&Key>,
     cause: &CloseCause,
@@ -118,7 +113,7 @@ fn closed(
         (None, CloseCause::BadUpgrade { status, reason }) => (Some(*status), reason),
         (None, CloseCause::Commanded) => (None, "closed by the gateway"),
     };
-    emit!(INFO connection time "close",
+    emit!(INFO connection head,
         connId = id,
         uid = uid(key),
         duration_ms = totals.duration.as_millis(),
@@ -130,76 +125,76 @@ fn closed(
         reason);
 }
 
-fn push(time: Time, pusher: PusherId, record: &PushRecord) {
+fn push(head: Head, pusher: PusherId, record: &PushRecord) {
     let name = Short::pusher(pusher);
     let conn = name.as_str();
     match record {
-        PushRecord::Prepared { key, id, content } => emit!(INFO push time "push prepare",
+        PushRecord::Prepared { key, id, content } => emit!(INFO push head,
             connId = conn, uid = &**key, content = &content[..],
             id = Short::message(*id).as_str()),
-        PushRecord::Ok { key, id } => emit!(INFO push time "push ok",
+        PushRecord::Ok { key, id } => emit!(INFO push head,
             connId = conn, uid = &**key, id = Short::message(*id).as_str()),
         PushRecord::Missed { key, id, similar } => {
             let hint = similar.as_ref().map(|_| "a live key is equal as JSON but not as text");
-            emit!(INFO push time "push miss",
+            emit!(INFO push head,
                 connId = conn, uid = &**key, id = Short::message(*id).as_str(), hint,
                 similar = uid(similar.as_ref()));
         }
-        PushRecord::Queued { key, id } => emit!(INFO push time "push queued",
+        PushRecord::Queued { key, id } => emit!(INFO push head,
             connId = conn, uid = &**key, id = Short::message(*id).as_str()),
-        PushRecord::Merged { key, id, into } => emit!(INFO push time "push merged",
+        PushRecord::Merged { key, id, into } => emit!(INFO push head,
             connId = conn, uid = &**key, id = Short::message(*id).as_str(),
             into = Short::message(*into).as_str()),
-        PushRecord::Duplicate { key, id, first } => emit!(INFO push time "push duplicate",
+        PushRecord::Duplicate { key, id, first } => emit!(INFO push head,
             connId = conn, uid = &**key, id = Short::message(*id).as_str(),
             first = Short::message(*first).as_str()),
-        PushRecord::Failed { key, id, reason } => emit!(ERROR push time "push send exception",
+        PushRecord::Failed { key, id, reason } => emit!(ERROR push head,
             connId = conn, uid = &**key, id = Short::message(*id).as_str(),
             reason = reason.text()),
-        PushRecord::Refused { reason, content } => emit!(WARN push time "push refused",
+        PushRecord::Refused { reason, content } => emit!(WARN push head,
             connId = conn, content = &content[..], reason = reason.text()),
-        PushRecord::Unfinished { bytes } => emit!(WARN push time "push unfinished",
+        PushRecord::Unfinished { bytes } => emit!(WARN push head,
             connId = conn, bytes,
             hint = "the line did not end with a newline and was discarded"),
-        PushRecord::Paused { unanswered } => emit!(WARN push time "push pause",
+        PushRecord::Paused { unanswered } => emit!(WARN push head,
             connId = conn, unanswered),
-        PushRecord::Resumed => emit!(INFO push time "push resume", connId = conn),
+        PushRecord::Resumed => emit!(INFO push head, connId = conn),
     }
 }
 
-fn delivery(time: Time, key: &Key, record: &DeliveryRecord) {
+fn delivery(head: Head, key: &Key, record: &DeliveryRecord) {
     let uid = &**key;
     match record {
-        DeliveryRecord::Written { id, conn, tries } => emit!(INFO delivery time "retry ok",
+        DeliveryRecord::Written { id, conn, tries } => emit!(INFO delivery head,
             connId = Short::conn(*conn).as_str(), uid, id = Short::message(*id).as_str(), tries),
         DeliveryRecord::Confirmed { conn, first, last, count } => {
-            emit!(DEBUG delivery time "confirm",
+            emit!(DEBUG delivery head,
                 connId = Short::conn(*conn).as_str(), uid, first = Short::message(*first).as_str(),
                 last = Short::message(*last).as_str(), count);
         }
-        DeliveryRecord::TryFailed { id, tries } => emit!(WARN delivery time "retry fail",
+        DeliveryRecord::TryFailed { id, tries } => emit!(WARN delivery head,
             uid, id = Short::message(*id).as_str(), tries),
-        DeliveryRecord::Died { id, reason } => emit!(WARN delivery time "retry drop",
+        DeliveryRecord::Died { id, reason } => emit!(WARN delivery head,
             uid, id = Short::message(*id).as_str(), reason = reason.name()),
         DeliveryRecord::Withdrawn { count } => {
-            emit!(INFO delivery time "dead withdrawn", uid, count);
+            emit!(INFO delivery head, uid, count);
         }
-        DeliveryRecord::Forgotten { id } => emit!(WARN delivery time "forgotten",
+        DeliveryRecord::Forgotten { id } => emit!(WARN delivery head,
             uid, id = Short::message(*id).as_str()),
         DeliveryRecord::RemovalsBehind { count } => {
-            emit!(WARN delivery time "remove backlog", uid, count);
+            emit!(WARN delivery head, uid, count);
         }
     }
 }
 
-fn store(time: Time, record: &StoreRecord) {
+fn store(head: Head, record: &StoreRecord) {
     match record {
-        StoreRecord::Failed { kind, key, error } => emit!(ERROR store time "store fail",
+        StoreRecord::Failed { kind, key, error } => emit!(ERROR store head,
             uid = uid(key.as_ref()), op = *kind, error = error.as_str()),
-        StoreRecord::TimedOut { kind, key } => emit!(ERROR store time "store timeout",
+        StoreRecord::TimedOut { kind, key } => emit!(ERROR store head,
             uid = uid(key.as_ref()), op = *kind),
-        StoreRecord::Retried { kind, key, attempt } => emit!(WARN store time "store retry",
+        StoreRecord::Retried { kind, key, attempt } => emit!(WARN store head,
             uid = uid(key.as_ref()), op = *kind, attempt),
-        StoreRecord::DeadDropped { count } => emit!(WARN store time "dead drop", count),
+        StoreRecord::DeadDropped { count } => emit!(WARN store head, count),
     }
 }

@@ -113,6 +113,10 @@ const SUSPECT: [bool; 256] = {
 
 /// Appends `text`, made safe.
 pub(super) fn write_escaped(text: &[u8], escape: Escape, out: &mut Vec<u8>) {
+    if is_plain(text, escape) {
+        out.extend_from_slice(text);
+        return;
+    }
     for chunk in text.utf8_chunks() {
         write_valid(chunk.valid(), escape, out);
         for byte in chunk.invalid() {
@@ -122,6 +126,18 @@ pub(super) fn write_escaped(text: &[u8], escape: Escape, out: &mut Vec<u8>) {
             }
             .expect("a vector takes everything");
         }
+    }
+}
+
+/// Whether the text is ASCII of which nothing is escaped. Looks at all bytes without a branch, so
+/// that the compiler compares many at once.
+fn is_plain(text: &[u8], escape: Escape) -> bool {
+    let plain = |byte: &u8| (b' '..0x7F).contains(byte);
+    match escape {
+        Escape::Text => text.iter().fold(true, |all, byte| all & plain(byte)),
+        Escape::Quoted | Escape::Json => text
+            .iter()
+            .fold(true, |all, byte| all & plain(byte) & (*byte != b'"') & (*byte != b'\\')),
     }
 }
 

@@ -260,6 +260,6 @@ fn stores() -> Vec<Sample> {
         ),
         (store(StoreRecord::DeadDropped { count: 5 }), "dead drop", " count=5"),
         (Record::StaleId, "stale id", ""),
-        (Record::Late(Span::from_millis(1_500)), "late", " late_ms=1500"),
+        (Record::Late(Span::from_millis(1_500)), "stall", " late_ms=1500"),
     ]
 }

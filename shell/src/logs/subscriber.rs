@@ -3,7 +3,6 @@
 use super::line::{Clock, Escape, Short, cut, write_escaped};
 use crate::config::{LogFormat, LogLevel};
 use std::fmt;
-use std::io::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -125,11 +124,10 @@ impl Visit for TextLine<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "tag" => {
-                self.lines.buffer.extend_from_slice(b" [");
+                self.lines.buffer.push(b' ');
                 self.lines.buffer.extend_from_slice(value.as_bytes());
-                self.lines.buffer.push(b']');
             }
-            "connId" | "id" => {
+            "connId" | "id" | "first" | "last" => {
                 self.name(field);
                 self.lines.buffer.extend_from_slice(value.as_bytes());
             }
@@ -199,6 +197,11 @@ impl Visit for JsonLine<'_> {
 
     fn record_str(&mut self, field: &Field, value: &str) {
         self.name(field.name());
+        // Brackets mark the tag among other text; here it has a name.
+        let value = match field.name() {
+            "tag" => value.trim_matches(['[', ']']),
+            _ => value,
+        };
         self.string(value.as_bytes());
     }
 
@@ -215,11 +218,6 @@ impl Visit for JsonLine<'_> {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.name(field.name());
-        self.string(b"");
-        self.lines.buffer.pop();
-        let mut text = Vec::new();
-        write!(text, "{value:?}").expect("a vector takes everything");
-        write_escaped(&text, Escape::Json, &mut self.lines.buffer);
-        self.lines.buffer.push(b'"');
+        self.string(format!("{value:?}").as_bytes());
     }
 }
