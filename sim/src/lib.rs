@@ -1,1 +1,9 @@
-//! Part of the Steadfast push gateway.
+//! Worlds around the gateway: clients, back ends, a store and a clock, all made from a seed or a
+//! script, and nothing real.
+//!
+//! The core is driven directly, event by event; the store is the reference model. `tests/` holds the
+//! random worlds that judge the promises and the stories that show each rule.
+
+#![forbid(unsafe_code)]
+
+pub mod world;

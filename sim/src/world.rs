@@ -1,8 +1,6 @@
 //! A small world around a gateway: scripted clients and back ends, the reference model as store,
 //! and a trace of everything.
 
-#![allow(dead_code, reason = "each test file uses its part of the world")]
-
 use bytes::Bytes;
 use bytestring::ByteString;
 use std::collections::{BTreeMap, VecDeque};

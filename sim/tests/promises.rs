@@ -1,10 +1,7 @@
 //! Random worlds: whatever clients, back ends, the store and the clock do, the promises hold.
 //!
-//! Each world is made from a seed. A failure names it; `SEED=<n> cargo test -p steadfast-core --test
+//! Each world is made from a seed. A failure names it; `SEED=<n> cargo test -p steadfast-sim --test
 //! promises` runs that world alone and prints its trace.
-
-#[allow(unreachable_pub, reason = "a test is its own crate")]
-mod world;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -17,7 +14,7 @@ use steadfast_core::config::{BindPolicy, Config, Dedup};
 use steadfast_core::id::{ConnId, Key, MessageId, PusherId};
 use steadfast_core::record::{ConnRecord, DeliveryRecord, PushRecord, Record};
 use steadfast_core::time::Span;
-use world::{Pongs, Store, World};
+use steadfast_sim::world::{Pongs, Store, World};
 
 const KEYS: [&str; 4] = ["1", "22", "text", r#"{"uid":"7","FunctionType":4}"#];
 
@@ -37,7 +34,7 @@ fn promises_hold_in_random_worlds() {
         }
         if let Err(panic) = result {
             eprintln!("seed {seed} failed; to see it alone:");
-            eprintln!("  SEED={seed} cargo test -p steadfast-core --test promises -- --nocapture");
+            eprintln!("  SEED={seed} cargo test -p steadfast-sim --test promises -- --nocapture");
             std::panic::resume_unwind(panic);
         }
     }

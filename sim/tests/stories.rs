@@ -1,10 +1,7 @@
 //! Stories: short scripts whose whole trace is a reviewed snapshot. Each tells one rule.
 
-#[allow(unreachable_pub, reason = "a test is its own crate")]
-mod world;
-
 use steadfast_core::config::Config;
-use world::{Pongs, Store, World};
+use steadfast_sim::world::{Pongs, Store, World};
 
 /// Runs a script and compares the trace with `snapshots/<name>.snap`.
 fn story(name: &str, config: Config, script: impl FnOnce(&mut World)) {
