@@ -6,7 +6,7 @@
 //! and copies what it reads. This one works on borrowed text, keeps numbers as they are spelled and
 //! allocates nothing. `serde_json` is its oracle in the tests.
 //!
-//! Not here: what members mean, which is for the dialects, and PHP's casts ([`super::php`]).
+//! Not here: what members mean, which is for the dialects, and PHP's casts, which are in `php`.
 
 mod canonical;
 mod compact;
