@@ -66,6 +66,8 @@ pub struct Config {
     pub bind: BindPolicy,
     /// Exceptions to `bind`; the first that matches holds.
     pub bind_rules: Vec<BindRule>,
+    /// How much is recorded of what goes as it should. Default everything.
+    pub detail: Detail,
     /// A key's connections are kicked at most this often; in between the policy is
     /// [`BindPolicy::Newest`]. Default 10 s.
     pub kick_interval: Span,
@@ -78,6 +80,18 @@ pub enum WebActivity {
     Message,
     /// Pings and pongs too.
     Frame,
+}
+
+/// How much is recorded of what goes as it should. What goes wrong, and what becomes of connections
+/// and waiting messages, is recorded in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// Nothing of it.
+    Exceptions,
+    /// What became of each push, and messages that are no heartbeats.
+    Outcomes,
+    /// Heartbeats, their answers and confirms too.
+    Everything,
 }
 
 /// Whether equal pushes to an offline key are merged.
@@ -193,6 +207,7 @@ impl Default for Config {
             url_key: UrlKey::Off,
             bind: BindPolicy::Newest,
             bind_rules: Vec::new(),
+            detail: Detail::Everything,
             kick_interval: Span::from_secs(10),
         }
     }

@@ -49,6 +49,8 @@ pub(crate) struct Binding {
     /// The mailbox's slot.
     pub(crate) mailbox: u32,
     pub(crate) dialect: Dialect,
+    /// Whether the key is all digits.
+    pub(crate) digits: bool,
     /// Entries from this number on are meant for this connection.
     pub(crate) joined: u64,
     /// Entries below this number and from `joined` on were written to it.
@@ -175,10 +177,11 @@ impl Connection {
 }
 
 impl Binding {
-    pub(crate) fn new(mailbox: u32, dialect: Dialect, joined: u64) -> Self {
+    pub(crate) fn new(mailbox: u32, dialect: Dialect, digits: bool, joined: u64) -> Self {
         Self {
             mailbox,
             dialect,
+            digits,
             joined,
             written_to: joined,
             acked_to: joined,

@@ -34,19 +34,19 @@ impl Registry {
     }
 
     /// The slot of the key's mailbox, if there is one in memory.
-    pub(crate) fn find(&self, key: &Key) -> Option<u32> {
+    pub(crate) fn find(&self, key: &str) -> Option<u32> {
         let slots = &self.slots;
-        let found = self.by_key.find(hash(self.hasher, key), |&slot| key_of(slots, slot) == key);
+        let found = self.by_key.find(hash(self.hasher, key), |&slot| &**key_of(slots, slot) == key);
         found.copied()
     }
 
     /// The slot of the key's mailbox, which is made when there is none.
-    pub(crate) fn find_or_insert(&mut self, key: &Key, policy: BindPolicy) -> u32 {
+    pub(crate) fn find_or_insert(&mut self, key: &str, policy: BindPolicy) -> u32 {
         if let Some(slot) = self.find(key) {
             return slot;
         }
         // The key may share the memory of the line it came in, which a mailbox must not keep.
-        let mailbox = Some(Mailbox::new(Key::new(&**key), policy));
+        let mailbox = Some(Mailbox::new(Key::new(key), policy));
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.slots[slot as usize] = mailbox;
@@ -141,7 +141,7 @@ fn key_of(slots: &[Option<Mailbox>], slot: u32) -> &Key {
     &slots[slot as usize].as_ref().expect("an indexed slot is in use").key
 }
 
-fn hash(mut hasher: SipHasher13, key: &Key) -> u64 {
+fn hash(mut hasher: SipHasher13, key: &str) -> u64 {
     hasher.write(key.as_bytes());
     hasher.finish()
 }

@@ -5,17 +5,15 @@
 use super::json::{self, Value};
 use super::{php, trim};
 use crate::command::FailReason;
-use crate::id::Key;
 use bytes::Bytes;
-use bytestring::ByteString;
 use std::borrow::Cow;
 use std::str;
 
 /// A push that was understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Push {
-    /// Whom it is for. Shares the line's memory where its spelling allows.
-    pub key: Key,
+pub struct Push<'a> {
+    /// The key it is for. A part of the line where its spelling allows.
+    pub key: Cow<'a, str>,
     /// What is written to the client: the line itself, sharing its memory, or what is built from it
     /// for `FunctionType` 1 and 2. Valid UTF-8.
     pub payload: Bytes,
@@ -30,7 +28,7 @@ pub struct Push {
 ///   refused because the key they become is an accident of spelling.
 /// - [`EmptyKey`](FailReason::EmptyKey): nothing is left of `uid` when it is trimmed.
 /// - [`KeyTooLong`](FailReason::KeyTooLong): more than `max_key` bytes are.
-pub fn read(line: &Bytes, max_key: usize) -> Result<Push, FailReason> {
+pub fn read(line: &Bytes, max_key: usize) -> Result<Push<'_>, FailReason> {
     let text = str::from_utf8(line).map_err(|_| FailReason::NotAnObject)?;
     let mut uid = None;
     let mut function_type = None;
@@ -55,17 +53,16 @@ pub fn read(line: &Bytes, max_key: usize) -> Result<Push, FailReason> {
         Some(kind) => rebuild(text, kind).into(),
         None => line.clone(),
     };
-    Ok(Push { key: key(line, uid), payload })
+    Ok(Push { key: trimmed(uid), payload })
 }
 
-/// The key that is this `uid`, which is not empty when trimmed.
-fn key(line: &Bytes, uid: Cow<'_, str>) -> Key {
-    Key::new(match uid {
-        Cow::Borrowed(uid) => ByteString::try_from(line.slice_ref(trim(uid).as_bytes()))
-            .expect("the uid is a part of a line that is UTF-8"),
-        Cow::Owned(uid) if trim(&uid).len() == uid.len() => uid.into(),
-        Cow::Owned(uid) => trim(&uid).into(),
-    })
+/// The text without what [`trim`] cuts.
+fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(trim(text)),
+        Cow::Owned(text) if trim(&text).len() == text.len() => Cow::Owned(text),
+        Cow::Owned(text) => Cow::Owned(trim(&text).to_owned()),
+    }
 }
 
 /// A push that is rebuilt, by its `FunctionType`.

@@ -3,6 +3,7 @@
 use super::Gateway;
 use crate::backoff;
 use crate::command::{FailReason, Reply};
+use crate::config::Detail;
 use crate::id::{MessageId, OpId};
 use crate::mailbox::{KeyState, Standing};
 use crate::operations::{Pending, PendingAppend};
@@ -128,14 +129,13 @@ impl Gateway {
             }
         }
         if let Some(to) = append.reply {
-            let (key, id) = (self.registry.get(slot).key.clone(), append.id);
-            if written {
-                self.record_push(to, PushRecord::Ok { key, id });
-                self.reply(to, Reply::Ok(id));
-            } else {
-                self.record_push(to, PushRecord::Queued { key, id });
-                self.reply(to, Reply::Queued(id));
+            let id = append.id;
+            if self.records(Detail::Outcomes) {
+                let key = self.registry.get(slot).key.clone();
+                let ok = PushRecord::Ok { key: key.clone(), id };
+                self.record_push(to, if written { ok } else { PushRecord::Queued { key, id } });
             }
+            self.reply(to, if written { Reply::Ok(id) } else { Reply::Queued(id) });
         }
         if append.entry.is_none() || append.was_held {
             self.pump(slot);

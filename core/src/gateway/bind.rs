@@ -38,7 +38,7 @@ impl Gateway {
         if others == 0 {
             self.registry.note_live(slot);
         }
-        let binding = Binding::new(slot, dialect, joined);
+        let binding = Binding::new(slot, dialect, key.is_digits(), joined);
         self.conn_mut(id).expect("an open connection binds").phase = Phase::Bound(binding);
         self.record_conn(id, ConnRecord::Bound { key: key.clone(), dialect, others });
         self.send_ping(id);

@@ -6,7 +6,7 @@
 
 use super::Gateway;
 use crate::command::{Close, Command, Reply};
-use crate::config::BindPolicy;
+use crate::config::{BindPolicy, Detail};
 use crate::connection::{Binding, Connection, Drain, MUTE_AFTER, Phase, Speech};
 use crate::id::ConnId;
 use crate::mailbox::{Entry, Standing};
@@ -223,10 +223,10 @@ impl Gateway {
         let key = mailbox.key.clone();
         mailbox.add_removal(ids, bytes);
         let behind = mailbox.removing >= self.config.max_removing;
-        self.record_delivery(
-            key.clone(),
-            DeliveryRecord::Confirmed { conn: by, first, last, count },
-        );
+        if self.records(Detail::Everything) {
+            let confirmed = DeliveryRecord::Confirmed { conn: by, first, last, count };
+            self.record_delivery(key.clone(), confirmed);
+        }
         if behind {
             let count = self.registry.get(slot).removing;
             self.record_delivery(key, DeliveryRecord::RemovalsBehind { count });
@@ -242,8 +242,10 @@ impl Gateway {
             _ => entry.unpromised,
         };
         if let Some(to) = reply {
-            let key = self.registry.get(slot).key.clone();
-            self.record_push(to, PushRecord::Ok { key, id: entry.id });
+            if self.records(Detail::Outcomes) {
+                let key = self.registry.get(slot).key.clone();
+                self.record_push(to, PushRecord::Ok { key, id: entry.id });
+            }
             self.reply(to, Reply::Ok(entry.id));
         }
     }

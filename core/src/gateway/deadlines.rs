@@ -2,7 +2,7 @@
 
 use super::Gateway;
 use crate::command::Close;
-use crate::connection::{Connection, Patience, Phase};
+use crate::connection::{Connection, Patience, Phase, Speech};
 use crate::id::{ConnId, Key, OpId};
 use crate::mailbox::KeyState;
 use crate::record::ConnRecord;
@@ -11,6 +11,9 @@ use crate::timers::Owner;
 
 /// A deadline served later than this means that the process was stalled.
 pub(super) const LATE: Span = Span::from_secs(1);
+
+/// A timer within this span is not moved for an earlier deadline.
+const SOON: Span = Span::from_millis(50);
 
 /// How long answers wait for the messages that were waiting at bind while nothing moves.
 const BACKLOG_PATIENCE: Span = Span::from_secs(1);
@@ -131,13 +134,18 @@ impl Gateway {
 
     /// Whether the connection is to be asked for a sign of life before it is given up.
     fn asks_when_idle(&self, conn: &Connection) -> bool {
-        let asked = conn.idle_pinged || conn.pings.outstanding.is_some() || self.is_mute(conn.id);
-        !asked && !self.is_web(conn.id)
+        let mute = matches!(conn.pings.speech, Speech::Mute(_));
+        let asked = conn.idle_pinged || conn.pings.outstanding.is_some() || mute;
+        !asked && !conn.binding().is_some_and(|binding| binding.digits)
     }
 
     /// Sets a connection's timer, if its deadline has become earlier.
     pub(super) fn arm(&mut self, id: ConnId) {
         let Some(conn) = self.conn(id) else { return };
+        // A timer that fires soon will look at everything in time.
+        if conn.armed <= self.now + self.config.confirm_delay.min(SOON) {
+            return;
+        }
         let deadline = self.conn_deadline(conn);
         if deadline < conn.armed {
             self.set_conn_timer(id.slot, deadline);

@@ -3,7 +3,7 @@
 use super::Gateway;
 use crate::command::{Command, FrameKind};
 use crate::config::BindPolicy;
-use crate::connection::{Speech, Until};
+use crate::connection::Until;
 use crate::id::{ConnId, MessageId};
 use crate::mailbox::{Entry, Freshness, KeyState, Standing};
 use crate::operations::Pending;
@@ -278,11 +278,6 @@ impl Gateway {
         let mut known = mailbox.ids();
         known.extend(mailbox.removed_ids());
         known
-    }
-
-    /// Whether the connection is known never to answer pings.
-    pub(super) fn is_mute(&self, id: ConnId) -> bool {
-        self.conn(id).is_some_and(|conn| matches!(conn.pings.speech, Speech::Mute(_)))
     }
 }
 

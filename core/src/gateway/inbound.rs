@@ -2,7 +2,7 @@
 
 use super::Gateway;
 use crate::command::{Close, Command, FrameKind};
-use crate::config::WebActivity;
+use crate::config::{Detail, WebActivity};
 use crate::connection::{Connection, Phase};
 use crate::dialect::inbound::{self, DeviceMessage, Echo, Message, MonitorMessage, Standing};
 use crate::dialect::{self, answer, url};
@@ -181,6 +181,13 @@ impl Gateway {
         message: &Message<'_>,
         text: &ByteString,
     ) {
+        let least = match message {
+            Message::Other => Detail::Outcomes,
+            _ => Detail::Everything,
+        };
+        if !self.records(least) {
+            return;
+        }
         let content = text.as_bytes().clone();
         let dialect = match message {
             Message::Web => Dialect::Web,
@@ -220,11 +227,13 @@ impl Gateway {
 
     fn send_answer(&mut self, id: ConnId, dialect: Dialect, text: ByteString) {
         let content = text.into_bytes();
-        let key = self.key_of(id);
         self.conn_mut(id).expect("an answer goes to an open connection").count_out(content.len());
         let payload = content.clone();
         self.emit(Command::Send { conn: id, kind: FrameKind::Text, payload });
-        self.record_conn(id, ConnRecord::HeartbeatAnswered { key, dialect, content });
+        if self.records(Detail::Everything) {
+            let key = self.key_of(id);
+            self.record_conn(id, ConnRecord::HeartbeatAnswered { key, dialect, content });
+        }
     }
 
     /// Notes a message as a sign of life.
@@ -253,8 +262,7 @@ impl Gateway {
 
     /// Whether the connection's key is all digits, so that only messages keep it open.
     pub(super) fn is_web(&self, id: ConnId) -> bool {
-        let binding = self.conn(id).and_then(Connection::binding);
-        binding.is_some_and(|binding| self.registry.get(binding.mailbox).key.is_digits())
+        self.conn(id).and_then(Connection::binding).is_some_and(|binding| binding.digits)
     }
 
     fn on_closed(&mut self, id: ConnId, cause: CloseCause) {

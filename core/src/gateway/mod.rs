@@ -18,7 +18,7 @@ mod inbound;
 mod push;
 
 use crate::command::{Close, Command, Reply};
-use crate::config::Config;
+use crate::config::{Config, Detail};
 use crate::connection::{Connection, Patience};
 use crate::event::Event;
 use crate::id::{ConnId, Key, MessageId};
@@ -160,6 +160,11 @@ impl Gateway {
 
     fn record(&mut self, record: Record) {
         self.out.push(Command::Record(record));
+    }
+
+    /// Whether things that go as they should are recorded in this much detail.
+    fn records(&self, detail: Detail) -> bool {
+        self.config.detail >= detail
     }
 
     fn record_conn(&mut self, id: ConnId, record: ConnRecord) {

@@ -2,10 +2,10 @@
 
 use super::{Gateway, Running};
 use crate::command::{Command, FailReason, Reply};
-use crate::config::Dedup;
+use crate::config::{Dedup, Detail};
 use crate::dialect;
 use crate::event::{PushRequest, PusherEvent};
-use crate::id::{Key, MessageId, OpId, PusherId};
+use crate::id::{MessageId, OpId, PusherId};
 use crate::mailbox::{Entry, KeyState, Standing};
 use crate::operations::{Pending, PendingAppend};
 use crate::pushers::{Reading, ReplyTo};
@@ -16,7 +16,6 @@ use bytes::Bytes;
 
 /// A push that was understood.
 struct Accepted {
-    key: Key,
     payload: Bytes,
     idempotency: Option<Idempotency>,
     ttl: Span,
@@ -59,9 +58,8 @@ impl Gateway {
         let to = self.take_push(pusher, line.len());
         match dialect::push::read(line, self.config.max_key as usize) {
             Ok(push) => {
-                let ttl = self.config.ttl;
-                let (key, payload) = (push.key, push.payload);
-                self.accept(to, Accepted { key, payload, idempotency: None, ttl });
+                let (payload, ttl) = (push.payload, self.config.ttl);
+                self.accept(to, &push.key, Accepted { payload, idempotency: None, ttl });
             }
             Err(reason) => self.refuse(to, reason, line.clone()),
         }
@@ -92,7 +90,7 @@ impl Gateway {
         let window = self.config.dedup_window;
         let idempotency = request.idempotency.clone().map(|name| Idempotency { name, window });
         let ttl = request.ttl.unwrap_or(self.config.ttl);
-        self.accept(to, Accepted { key, payload, idempotency, ttl });
+        self.accept(to, &key, Accepted { payload, idempotency, ttl });
     }
 
     fn on_finished(&mut self, id: PusherId, unfinished: u64) {
@@ -147,14 +145,16 @@ impl Gateway {
         MessageId { incarnation: self.incarnation, counter: self.last_message }
     }
 
-    fn accept(&mut self, to: ReplyTo, push: Accepted) {
+    fn accept(&mut self, to: ReplyTo, key: &str, push: Accepted) {
         if self.running == Running::Stopping {
             return self.refuse(to, FailReason::Stopping, push.payload);
         }
         let id = self.next_message();
-        let (key, content) = (push.key.clone(), push.payload.clone());
-        self.record_push(to, PushRecord::Prepared { key, id, content });
-        let slot = self.registry.find_or_insert(&push.key, self.config.bind);
+        let slot = self.registry.find_or_insert(key, self.config.bind);
+        if self.records(Detail::Outcomes) {
+            let (key, content) = (self.registry.get(slot).key.clone(), push.payload.clone());
+            self.record_push(to, PushRecord::Prepared { key, id, content });
+        }
         match self.route(slot, &push) {
             Route::Direct => self.push_direct(slot, to, id, push, Standing::Ready),
             Route::Held => self.push_direct(slot, to, id, push, Standing::Held),
@@ -163,7 +163,8 @@ impl Gateway {
                 self.store_push(slot, to, id, push, Promise::Queued, None);
             }
             Route::Offline => {
-                let (key, similar) = (push.key.clone(), self.registry.similar(&push.key).cloned());
+                let key = self.registry.get(slot).key.clone();
+                let similar = self.registry.similar(&key).cloned();
                 self.record_push(to, PushRecord::Missed { key, id, similar });
                 self.store_push(slot, to, id, push, Promise::Queued, None);
             }

@@ -57,7 +57,9 @@ fn run_gateway(
     journal: LogJournal,
     ready: fn(SocketAddr, SocketAddr),
 ) -> Result<(), String> {
-    let gateway = Gateway::new(settings.core.clone(), INCARNATION, seed);
+    let mut core = settings.core.clone();
+    core.detail = settings.log_level.detail();
+    let gateway = Gateway::new(core, INCARNATION, seed);
     let mut config = ReactorConfig::new(settings.ws, Some(settings.push));
     config.max_message = usize::try_from(settings.core.max_message).unwrap_or(usize::MAX);
     config.max_push_line = usize::try_from(settings.core.max_push_line).unwrap_or(usize::MAX);

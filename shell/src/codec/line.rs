@@ -1,12 +1,13 @@
 //! The push port: lines in, one reply line each out.
 //!
 //! A line ends with `\n`; the `\r`s before it are cut. Every byte is looked at once, however the
-//! lines are split, and a line is copied once, into memory of its own: it must not keep the read
-//! buffer alive.
+//! lines are split, and a line is copied once, out of the read buffer. Lines that were read together
+//! share a block of at most [`BLOCK`] bytes: an allocation for each costs more than reading it. So a
+//! message that waits in memory may keep that much alive; a single line has just its own bytes.
 //!
 //! Not here: what a line says, and how many may be unanswered; the core decides both.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::mem;
 use steadfast_core::command::Reply;
 use steadfast_core::event::PusherEvent;
@@ -15,11 +16,16 @@ use steadfast_core::event::PusherEvent;
 /// buffer is not kept for the next one.
 const KEEP: usize = 4 << 10;
 
+/// The most memory that lines which were read together share.
+const BLOCK: usize = 32 << 10;
+
 /// Cuts one back end's bytes into lines.
 #[derive(Debug)]
 pub struct LineCodec {
     /// The beginning of a line whose end has not come.
     begun: Vec<u8>,
+    /// What is left of the block for the lines of this read.
+    block: BytesMut,
     /// The longest line in bytes, without its `\n`.
     max_line: usize,
     state: State,
@@ -36,7 +42,7 @@ impl LineCodec {
     /// A codec at the start of a connection.
     #[must_use]
     pub fn new(max_line: usize) -> Self {
-        Self { begun: Vec::new(), max_line, state: State::Reading }
+        Self { begun: Vec::new(), block: BytesMut::new(), max_line, state: State::Reading }
     }
 
     /// The next event in `input`, which is advanced past it; `None` once all of it is taken.
@@ -65,10 +71,24 @@ impl LineCodec {
             return None;
         }
         if self.begun.is_empty() {
-            return Some(PusherEvent::LineReceived(Bytes::copy_from_slice(trim(part))));
+            let line = self.copy(trim(part), input.len());
+            return Some(PusherEvent::LineReceived(line));
         }
         self.begun.extend_from_slice(part);
         Some(PusherEvent::LineReceived(self.take_begun()))
+    }
+
+    /// A line in a block that it shares with the `rest` that was read with it.
+    fn copy(&mut self, line: &[u8], rest: usize) -> Bytes {
+        if self.block.capacity() < line.len() {
+            self.block = BytesMut::with_capacity((line.len() + rest).min(BLOCK).max(line.len()));
+        }
+        self.block.extend_from_slice(line);
+        let copied = self.block.split().freeze();
+        if rest == 0 {
+            self.block = BytesMut::new();
+        }
+        copied
     }
 
     /// How many bytes of a line without an end there are: what is discarded at the end of the

@@ -3,6 +3,7 @@
 
 use crate::config::LogLevel;
 use crate::journal::Trouble;
+use steadfast_core::config::Detail;
 use steadfast_core::record::{ConnRecord, DeliveryRecord, PushRecord, Record, StoreRecord};
 
 /// The level that has to be configured for the record to be logged.
@@ -74,5 +75,17 @@ fn of_store(record: &StoreRecord) -> LogLevel {
     match record {
         StoreRecord::Retried { .. } | StoreRecord::DeadDropped { .. } => LogLevel::Warn,
         StoreRecord::Failed { .. } | StoreRecord::TimedOut { .. } => LogLevel::Error,
+    }
+}
+
+impl LogLevel {
+    /// How much the core has to record for this level to find what it logs.
+    #[must_use]
+    pub fn detail(self) -> Detail {
+        match self {
+            Self::Off | Self::Error | Self::Warn => Detail::Exceptions,
+            Self::Info => Detail::Outcomes,
+            Self::Debug => Detail::Everything,
+        }
     }
 }

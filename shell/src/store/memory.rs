@@ -3,9 +3,10 @@
 //! What it holds is gone when the process ends. It is for trying things out and for tests.
 
 use super::Backend;
+use bytes::Bytes;
 use steadfast_core::id::OpId;
 use steadfast_core::store::model::Model;
-use steadfast_core::store::{Answer, Op};
+use steadfast_core::store::{Answer, Op, Promise};
 
 /// Storage that ends with the process.
 #[derive(Debug)]
@@ -23,7 +24,13 @@ impl Memory {
 }
 
 impl Backend for Memory {
-    fn submit(&mut self, op: OpId, request: Op) {
+    fn submit(&mut self, op: OpId, mut request: Op) {
+        if let Op::Append(append) = &mut request
+            && append.promise == Promise::Queued
+        {
+            // It will wait, and must not keep what it was read with alive.
+            append.payload = Bytes::copy_from_slice(&append.payload);
+        }
         self.answers.push((op, self.model.apply(request)));
     }
 

@@ -253,10 +253,12 @@ impl<'a> Cursor<'a> {
     }
 
     /// Moves to the next quote, backslash or control character, or to the end. Takes eight bytes at
-    /// a time: bytewise, long strings cost five times as much.
+    /// a time, and from [`LONG`] bytes on as many as the processor can: bytewise, long strings cost
+    /// fifteen times as much.
     #[inline]
     fn skip_plain(&mut self) {
         let bytes = self.text.as_bytes();
+        let start = self.at;
         while let Some(chunk) = bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
             let found = special_bytes(u64::from_le_bytes(*chunk));
             if found != 0 {
@@ -264,6 +266,14 @@ impl<'a> Cursor<'a> {
                 return;
             }
             self.at += 8;
+            if self.at - start == LONG {
+                let rest = &bytes[self.at..];
+                let end = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+                if rest[..end].iter().fold(u8::MAX, |least, byte| least.min(*byte)) >= b' ' {
+                    self.at += end;
+                    return;
+                }
+            }
         }
         while self.peek().is_some_and(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
             self.at += 1;
@@ -324,6 +334,9 @@ pub(in crate::dialect) fn members<'a>(
     })?;
     cursor.end()
 }
+
+/// From so many bytes on a string is searched with wide instructions.
+const LONG: usize = 24;
 
 /// Sets the high bit of each byte that is a quote, a backslash or a control character. Bytes above
 /// the lowest one found may be marked wrongly (borrows run upward), which does no harm.

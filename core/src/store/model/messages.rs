@@ -46,7 +46,11 @@ impl Model {
     }
 
     /// The position of a message that is already there.
-    fn position(&self, append: &Append) -> Option<u64> {
+    fn position(&mut self, append: &Append) -> Option<u64> {
+        if self.newest.is_none_or(|newest| newest < append.id) {
+            self.newest = Some(append.id);
+            return None;
+        }
         let waiting = self.waiting.find(append.id);
         let known = waiting
             .or_else(|| self.dead.find(append.id).map(|letter| (&letter.key, &letter.message)));

@@ -63,6 +63,8 @@ pub struct Model {
     sessions: Sessions,
     devices: Devices,
     last_position: u64,
+    /// The largest id ever appended: larger ones cannot be there already.
+    newest: Option<MessageId>,
     counts: Counts,
 }
 
@@ -115,6 +117,7 @@ impl Model {
             sessions: Sessions::default(),
             devices: Devices::default(),
             last_position: 0,
+            newest: None,
             counts: Counts::default(),
         }
     }

@@ -8,7 +8,7 @@
 //! never goes backward within a run, nobody can see whether such an entry has been dropped yet.
 
 use crate::id::{Key, MessageId};
-use crate::lookup::Lookup;
+use crate::lookup::{Lookup, Seeded, guarded_hash};
 use crate::store::{Append, Idempotency, Promise};
 use crate::time::{Span, Time};
 use bytestring::ByteString;
@@ -33,6 +33,12 @@ pub(super) struct Names {
 struct Name {
     key: Key,
     name: ByteString,
+}
+
+impl Seeded for Name {
+    fn seeded_hash(&self, seed: u64) -> u64 {
+        guarded_hash(seed, self)
+    }
 }
 
 /// The first push under a name.
