@@ -22,7 +22,9 @@ pub(crate) enum Pending {
     Bury { mailbox: u32, ids: Vec<MessageId>, reason: DeathReason, at: Time, attempt: u32 },
     /// Expired messages are being looked for.
     Expire,
-    /// Old dead letters are being dropped.
+    /// Dead letters that are too old are being dropped.
+    PurgeDead,
+    /// Dead letters that are too many are being dropped.
     TrimDead,
 }
 
@@ -49,7 +51,7 @@ impl Pending {
             | Self::Remove { mailbox, .. }
             | Self::Retry { mailbox, .. }
             | Self::Bury { mailbox, .. } => Some(*mailbox),
-            Self::Expire | Self::TrimDead => None,
+            Self::Expire | Self::PurgeDead | Self::TrimDead => None,
         }
     }
 
@@ -62,7 +64,7 @@ impl Pending {
             Self::Retry { .. } => "retry",
             Self::Bury { .. } => "bury",
             Self::Expire => "expire",
-            Self::TrimDead => "dead",
+            Self::PurgeDead | Self::TrimDead => "dead",
         }
     }
 }

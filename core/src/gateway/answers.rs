@@ -68,8 +68,17 @@ impl Gateway {
                 self.on_buried(mailbox, reason, &ids);
             }
             (Pending::Expire, Answer::Expired(expired)) => self.on_expired(expired),
+            (Pending::PurgeDead, Answer::Dead(DeadAnswer::Purged(count))) => {
+                self.on_dead_dropped(count);
+                if count >= u64::from(super::deadlines::SWEEP_LIMIT) {
+                    self.purge_dead();
+                }
+            }
             (Pending::TrimDead, Answer::Dead(DeadAnswer::Purged(count))) => {
                 self.on_dead_dropped(count);
+                if count >= u64::from(super::deadlines::SWEEP_LIMIT) {
+                    self.trim_dead();
+                }
             }
             (pending, answer) => panic!("the store answered {pending:?} with {answer:?}"),
         }
@@ -179,6 +188,7 @@ impl Gateway {
             let key = self.registry.get(slot).key.clone();
             self.record_delivery(key, DeliveryRecord::Died { id, reason });
         }
+        self.note_deaths(ids.len());
     }
 
     /// Buries the expired messages that are not being delivered, and asks for more when there may
@@ -235,7 +245,7 @@ impl Gateway {
                 self.park(op, again, attempt);
             }
             // The next sweep tries again.
-            Pending::Expire | Pending::TrimDead => {}
+            Pending::Expire | Pending::PurgeDead | Pending::TrimDead => {}
         }
     }
 
@@ -279,7 +289,7 @@ impl Gateway {
     /// Gives the store an operation that can be made from what is remembered of it.
     pub(super) fn issue_again(&mut self, pending: Pending) {
         let request = match &pending {
-            Pending::Append(_) | Pending::Expire | Pending::TrimDead => {
+            Pending::Append(_) | Pending::Expire | Pending::PurgeDead | Pending::TrimDead => {
                 unreachable!("{pending:?} is never given again")
             }
             Pending::Load { mailbox, .. } => self.load_op(*mailbox),
@@ -307,13 +317,17 @@ impl Gateway {
         self.issue(Pending::Expire, Op::Expire { now: self.now, after, limit });
     }
 
-    /// Drops dead letters that are too old or too many.
-    pub(super) fn sweep_dead(&mut self) {
-        let limit = super::deadlines::SWEEP_LIMIT;
+    /// Drops dead letters that are too old.
+    pub(super) fn purge_dead(&mut self) {
         let until = Some(self.now - self.config.dead_keep);
         let filter = DeadFilter { until, ..DeadFilter::default() };
-        self.issue(Pending::TrimDead, Op::Dead(DeadOp::Purge { filter, limit }));
-        let keep = self.config.dead_limit;
+        let limit = super::deadlines::SWEEP_LIMIT;
+        self.issue(Pending::PurgeDead, Op::Dead(DeadOp::Purge { filter, limit }));
+    }
+
+    /// Drops dead letters that are too many.
+    pub(super) fn trim_dead(&mut self) {
+        let (keep, limit) = (self.config.dead_limit, super::deadlines::SWEEP_LIMIT);
         self.issue(Pending::TrimDead, Op::Dead(DeadOp::Trim { keep, limit }));
     }
 }

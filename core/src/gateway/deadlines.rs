@@ -45,6 +45,8 @@ pub(super) struct Sweep {
     /// `None` before the first event.
     expiry_at: Option<Time>,
     dead_at: Time,
+    /// How many messages died since dead letters were last counted.
+    died: u32,
 }
 
 impl Gateway {
@@ -92,7 +94,8 @@ impl Gateway {
         self.sweep_expired(None);
         if self.sweep.dead_at <= self.now {
             self.sweep.dead_at = self.now + DEAD_SWEEP_INTERVAL;
-            self.sweep_dead();
+            self.purge_dead();
+            self.trim_dead();
         }
     }
 
@@ -100,6 +103,17 @@ impl Gateway {
         let interval = self.config.ttl.divided_by(100);
         let interval = interval.clamp(Span::from_secs(1), Span::from_secs(10));
         self.sweep.expiry_at = Some(self.now + interval);
+    }
+
+    /// Counts deaths, so that a flood of them does not have to wait for the regular work: there are
+    /// never many more dead letters than `dead_limit`.
+    pub(super) fn note_deaths(&mut self, count: usize) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.sweep.died = self.sweep.died.saturating_add(count);
+        if self.sweep.died >= SWEEP_LIMIT {
+            self.sweep.died = 0;
+            self.trim_dead();
+        }
     }
 
     /// Starts the regular work with the first event.
