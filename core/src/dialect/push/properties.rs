@@ -1,14 +1,11 @@
 //! What holds for any line; `serde_json` is the oracle.
 
+use super::tests::push;
 use super::*;
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json, json};
 
 const MAX_KEY: usize = 4 << 10;
-
-fn push(line: &str) -> Result<Push, FailReason> {
-    read(&Bytes::copy_from_slice(line.as_bytes()), MAX_KEY)
-}
 
 /// A JSON value, as `serde_json` writes it.
 fn json_value() -> BoxedStrategy<Json> {

@@ -2,8 +2,10 @@ use super::*;
 
 const MAX_KEY: usize = 4 << 10;
 
-fn push(line: &str) -> Result<Push, FailReason> {
-    read(&Bytes::copy_from_slice(line.as_bytes()), MAX_KEY)
+pub(super) fn push(line: &str) -> Result<Push<'static>, FailReason> {
+    let line = Bytes::copy_from_slice(line.as_bytes());
+    let Push { key, payload } = read(&line, MAX_KEY)?;
+    Ok(Push { key: Cow::Owned(key.into_owned()), payload })
 }
 
 /// The line is relayed as it is, to this key.

@@ -1,106 +1,150 @@
 //! Waiting messages in order of expiry.
 //!
 //! Almost every message expires later than the one appended before it, because the time to live is
-//! one setting. Those go to the end of a queue; the others (a requeue, equal times with ids out of
-//! order, a change of the setting) go to a tree. A message that stops waiting is not looked for
-//! here: its entry stays behind until it is met at the front or until too many are stale, which is
-//! cheaper by far than a tree's insert and remove for each message.
+//! one setting. Those go to the end of a queue, numbered, so that an entry is found again without a
+//! search; the others (a requeue, equal times with ids out of order, a change of the setting) go to
+//! a tree. An entry of the queue whose message stops waiting is marked, and leaves when it is the
+//! first, or when too many are marked: that is cheaper by far than a tree's insert and remove for
+//! each message.
 //!
-//! Invariants: every waiting message has an entry; the queue ascends strictly; entries number at
-//! most twice the waiting messages and [`SLACK`].
+//! Invariants: every waiting message has one unmarked entry; the queue ascends strictly; its first
+//! entry is unmarked; marked entries are at most as many as the others and [`SLACK`].
 
+use crate::id::MessageId;
 use crate::store::ExpiryCursor;
 use std::collections::{BTreeSet, VecDeque};
 use std::iter::from_fn;
 use std::ops::Bound;
 
-/// How many stale entries are always tolerated; few in tests, so that they meet the clean-up.
+/// How many marked entries are always tolerated; few in tests, so that they meet the clean-up.
 const SLACK: usize = if cfg!(test) { 8 } else { 1_024 };
 
-/// Waiting messages in order of expiry, and some that wait no more.
+/// Waiting messages in order of expiry.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Expiry {
-    in_order: VecDeque<ExpiryCursor>,
+    in_order: VecDeque<Entry>,
+    /// The number of the queue's first entry.
+    base: u64,
+    /// How many entries of the queue are marked.
+    marked: usize,
     late: BTreeSet<ExpiryCursor>,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    cursor: ExpiryCursor,
+    waits: bool,
+}
+
+/// Where a message's entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Number {
+    /// In the queue, under this number.
+    InOrder(u64),
+    /// In the tree.
+    Late,
+}
+
 impl Expiry {
-    /// Adds the entry of a message that waits from now on.
-    pub(super) fn insert(&mut self, cursor: ExpiryCursor) {
-        if self.in_order.back().is_none_or(|last| *last < cursor) {
-            self.in_order.push_back(cursor);
-        } else {
-            self.late.insert(cursor);
+    /// Adds the entry of a message that waits from now on, and tells where it is.
+    pub(super) fn insert(&mut self, cursor: ExpiryCursor) -> Number {
+        if self.in_order.back().is_none_or(|last| last.cursor < cursor) {
+            self.in_order.push_back(Entry { cursor, waits: true });
+            return Number::InOrder(self.base + self.in_order.len() as u64 - 1);
         }
+        let is_new = self.late.insert(cursor);
+        assert!(is_new, "a message has one entry");
+        Number::Late
     }
 
-    /// Notes that a message waits no more: drops its entry when that costs nothing, and all stale
-    /// ones when they are too many. `waiting` is how many messages wait now.
-    pub(super) fn gone(
+    /// Drops the entry of a message that waits no more. When the queue is cleaned up, its entries
+    /// get other numbers, and `renumber` is told.
+    pub(super) fn remove(
         &mut self,
         cursor: ExpiryCursor,
-        waiting: usize,
-        waits: impl Fn(&ExpiryCursor) -> bool,
+        number: Number,
+        renumber: impl FnMut(MessageId, Number),
     ) {
-        if self.in_order.front() == Some(&cursor) {
-            self.in_order.pop_front();
+        match number {
+            Number::Late => {
+                let was_there = self.late.remove(&cursor);
+                assert!(was_there, "a message has an entry");
+            }
+            Number::InOrder(number) => {
+                let index = usize::try_from(number - self.base).expect("an index into the queue");
+                let entry = &mut self.in_order[index];
+                assert!(entry.waits, "a message has one entry");
+                entry.waits = false;
+                self.marked += 1;
+                self.pop_marked();
+                if self.marked > self.in_order.len() - self.marked + SLACK {
+                    self.clean_up(renumber);
+                }
+            }
         }
-        if self.has_room(waiting) {
-            return;
-        }
-        self.in_order.retain(&waits);
-        self.late.retain(&waits);
     }
 
-    /// Drops the stale entries before the first one that is not.
-    pub(super) fn skip_stale(&mut self, waits: impl Fn(&ExpiryCursor) -> bool) {
-        while self.in_order.front().is_some_and(|first| !waits(first)) {
+    fn pop_marked(&mut self) {
+        while self.in_order.front().is_some_and(|first| !first.waits) {
             self.in_order.pop_front();
-        }
-        while self.late.first().is_some_and(|first| !waits(first)) {
-            self.late.pop_first();
+            self.base += 1;
+            self.marked -= 1;
         }
     }
 
-    /// The entries behind `after` in order, stale ones included.
+    fn clean_up(&mut self, mut renumber: impl FnMut(MessageId, Number)) {
+        self.in_order.retain(|entry| entry.waits);
+        self.marked = 0;
+        for (number, entry) in (self.base..).zip(&self.in_order) {
+            renumber(entry.cursor.id, Number::InOrder(number));
+        }
+    }
+
+    /// The entries behind `after` in order.
     pub(super) fn after(&self, after: Option<ExpiryCursor>) -> impl Iterator<Item = ExpiryCursor> {
-        let start = after.map_or(0, |after| self.in_order.partition_point(|entry| *entry <= after));
+        let start =
+            after.map_or(0, |after| self.in_order.partition_point(|entry| entry.cursor <= after));
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut in_order = self.in_order.range(start..).copied().peekable();
+        let in_order = self.in_order.range(start..).filter(|entry| entry.waits);
+        let mut in_order = in_order.map(|entry| entry.cursor).peekable();
         let mut late = self.late.range((from, Bound::Unbounded)).copied().peekable();
         from_fn(move || match (in_order.peek(), late.peek()) {
-            (Some(one), Some(other)) if one == other => {
-                // A message that went and came back: its stale entry is good again.
-                late.next();
-                in_order.next()
-            }
             (Some(one), Some(other)) if one > other => late.next(),
             (Some(_), _) => in_order.next(),
             (None, _) => late.next(),
         })
     }
 
-    /// Whether a message has an entry.
-    pub(super) fn contains(&self, cursor: &ExpiryCursor) -> bool {
-        self.late.contains(cursor) || self.in_order.binary_search(cursor).is_ok()
+    /// Whether a message's entry is where it is said to be.
+    pub(super) fn contains(&self, cursor: &ExpiryCursor, number: Number) -> bool {
+        match number {
+            Number::Late => self.late.contains(cursor),
+            Number::InOrder(number) => {
+                let index = number.checked_sub(self.base).and_then(|it| usize::try_from(it).ok());
+                let entry = index.and_then(|index| self.in_order.get(index));
+                entry.is_some_and(|entry| entry.waits && entry.cursor == *cursor)
+            }
+        }
     }
 
-    /// Panics when an invariant of this index alone is broken.
+    /// Panics when an invariant of this index alone is broken. `waiting` is how many messages wait.
     pub(super) fn check(&self, waiting: usize) {
-        assert!(self.has_room(waiting), "stale entries are dropped when they are too many");
-        assert!(self.in_order.iter().is_sorted_by(|one, next| one < next), "the queue ascends");
-    }
-
-    fn has_room(&self, waiting: usize) -> bool {
-        self.in_order.len() + self.late.len() <= 2 * waiting + SLACK
+        let marked = self.in_order.iter().filter(|entry| !entry.waits).count();
+        assert_eq!(self.marked, marked, "marked entries are counted");
+        let unmarked = self.in_order.len() - marked;
+        assert_eq!(unmarked + self.late.len(), waiting, "every waiting message has one entry");
+        assert!(marked <= unmarked + SLACK, "marked entries are dropped when they are too many");
+        assert!(self.in_order.front().is_none_or(|first| first.waits), "the first entry waits");
+        let ascends = self.in_order.iter().is_sorted_by(|one, next| one.cursor < next.cursor);
+        assert!(ascends, "the queue ascends");
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::MessageId;
     use crate::time::Time;
+    use std::collections::BTreeMap;
 
     fn entry((micros, counter): (u64, u64)) -> ExpiryCursor {
         let id = MessageId { incarnation: 1, counter };
@@ -110,8 +154,9 @@ mod tests {
     #[test]
     fn lists_in_order_whatever_the_order_of_arrival() {
         let mut expiry = Expiry::default();
-        let entries = [(5, 1), (3, 2), (5, 0), (9, 3), (5, 1), (1, 4)];
-        entries.into_iter().for_each(|it| expiry.insert(entry(it)));
+        for it in [(5, 1), (3, 2), (5, 0), (9, 3), (1, 4)] {
+            expiry.insert(entry(it));
+        }
         for (after, expect) in [
             (None, vec![(1, 4), (3, 2), (5, 0), (5, 1), (9, 3)]),
             (Some((3, 2)), vec![(5, 0), (5, 1), (9, 3)]),
@@ -125,17 +170,30 @@ mod tests {
     }
 
     #[test]
-    fn stale_entries_are_bounded() {
+    fn marked_entries_are_bounded_and_numbers_stay_true() {
         let mut expiry = Expiry::default();
-        (0..10_000).for_each(|n| expiry.insert(entry((n, n))));
+        let mut numbers: BTreeMap<_, _> =
+            (0..10_000).map(|n| (n, expiry.insert(entry((n, n))))).collect();
         // The newest go first, so that none is at the front.
         for n in (0..10_000).rev() {
-            let waiting = usize::try_from(n).unwrap();
-            expiry.gone(entry((n, n)), waiting, |it| it.id.counter < n);
-            assert!(expiry.has_room(waiting));
+            let number = numbers.remove(&n).unwrap();
+            assert!(expiry.contains(&entry((n, n)), number));
+            expiry.remove(entry((n, n)), number, |id, number| {
+                numbers.insert(id.counter, number);
+            });
+            expiry.check(numbers.len());
         }
-        expiry.check(0);
-        expiry.skip_stale(|_| false);
         assert_eq!(expiry.after(None).next(), None);
+    }
+
+    #[test]
+    fn a_message_that_goes_and_comes_back_is_listed_once() {
+        let mut expiry = Expiry::default();
+        expiry.insert(entry((1, 1)));
+        let number = expiry.insert(entry((2, 2)));
+        expiry.remove(entry((2, 2)), number, |_, _| {});
+        expiry.insert(entry((2, 2)));
+        assert_eq!(expiry.after(None).count(), 2);
+        expiry.check(2);
     }
 }

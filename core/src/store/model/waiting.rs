@@ -9,7 +9,7 @@
 //! Invariants: a key has a mailbox exactly when a message waits for it; positions ascend strictly
 //! within a mailbox; every waiting message is found by its id and in the order of expiry.
 
-use super::expiry::Expiry;
+use super::expiry::{Expiry, Number};
 use crate::id::{Key, MessageId};
 use crate::lookup::Lookup;
 use crate::store::{Expired, ExpiryCursor, Retry, StoredMessage};
@@ -44,6 +44,7 @@ struct Mailbox {
 struct Place {
     mailbox: usize,
     position: u64,
+    expiry: Number,
 }
 
 impl Waiting {
@@ -79,10 +80,10 @@ impl Waiting {
     pub(super) fn put(&mut self, key: &Key, message: StoredMessage) -> usize {
         let Self { by_key, by_id, expiry, mailboxes, vacant } = self;
         let index = *by_key.get_or_insert_with(key, || occupy(mailboxes, vacant, key));
-        let place = Place { mailbox: index, position: message.position };
+        let expiry = expiry.insert(message.expiry());
+        let place = Place { mailbox: index, position: message.position, expiry };
         let known = by_id.insert(message.id, place);
         assert!(known.is_none(), "a message waits in one place");
-        expiry.insert(message.expiry());
         let messages = &mut mailboxes[index].messages;
         if messages.back().is_none_or(|last| last.position < message.position) {
             messages.push_back(message);
@@ -105,7 +106,9 @@ impl Waiting {
             mailbox.vacate(vacant.len() < SPARE_BUFFERS);
             vacant.push(place.mailbox);
         }
-        expiry.gone(message.expiry(), by_id.len(), |cursor| waits(by_id, mailboxes, cursor));
+        expiry.remove(message.expiry(), place.expiry, |id, number| {
+            by_id.get_mut(&id).expect("what has an entry waits").expiry = number;
+        });
         Some(message)
     }
 
@@ -143,17 +146,15 @@ impl Waiting {
 
     /// The messages that expire at `now` or before and behind `after`, at most `limit`.
     pub(super) fn expired(
-        &mut self,
+        &self,
         now: Time,
         after: Option<ExpiryCursor>,
         limit: u32,
     ) -> Vec<Expired> {
         let Self { by_id, expiry, mailboxes, .. } = self;
-        expiry.skip_stale(|cursor| waits(by_id, mailboxes, cursor));
         expiry
             .after(after)
             .take_while(|cursor| cursor.expires_at <= now)
-            .filter(|cursor| waits(by_id, mailboxes, cursor))
             .take(limit as usize)
             .filter_map(|cursor| {
                 let place = by_id.get(&cursor.id)?;
@@ -186,7 +187,8 @@ impl Waiting {
             for message in messages {
                 let place = self.by_id.get(&message.id).expect("a message is found by its id");
                 assert_eq!((place.mailbox, place.position), (index, message.position));
-                assert!(self.expiry.contains(&message.expiry()), "a message's expiry is known");
+                let is_known = self.expiry.contains(&message.expiry(), place.expiry);
+                assert!(is_known, "a message's expiry is known");
             }
         }
         assert_eq!(waiting, self.len(), "what is found by id is what is there");
@@ -233,12 +235,4 @@ fn occupy(mailboxes: &mut Vec<Mailbox>, vacant: &mut Vec<usize>, key: &Key) -> u
     }
     mailboxes.push(Mailbox { key: key.clone(), messages: VecDeque::new() });
     mailboxes.len() - 1
-}
-
-/// Whether the message waits, and until then.
-fn waits(by_id: &Lookup<MessageId, Place>, mailboxes: &[Mailbox], cursor: &ExpiryCursor) -> bool {
-    by_id.get(&cursor.id).is_some_and(|place| {
-        let mailbox = &mailboxes[place.mailbox];
-        mailbox.messages[mailbox.index(place.position)].expires_at == cursor.expires_at
-    })
 }
