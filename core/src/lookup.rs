@@ -38,12 +38,6 @@ impl<K: Eq + Seeded, V> Lookup<K, V> {
             .map(|(_, value)| value)
     }
 
-    /// The value of `key`, to change it.
-    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        let hash = key.seeded_hash(self.seed);
-        self.table.find_mut(hash, |(known, _)| known == key).map(|(_, value)| value)
-    }
-
     /// The value of `key`, made by `make` when there is none.
     pub(crate) fn get_or_insert_with(&mut self, key: &K, make: impl FnOnce() -> V) -> &mut V
     where

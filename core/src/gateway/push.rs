@@ -44,7 +44,7 @@ impl Gateway {
         }
         match event {
             PusherEvent::Opened => {}
-            PusherEvent::LineReceived(line) => self.on_line(id, &line),
+            PusherEvent::LineReceived(line) => self.on_line(id, line),
             PusherEvent::LineTooLong { bytes } => self.on_long_line(id, bytes),
             PusherEvent::Requested(request) => self.on_request(id, &request),
             PusherEvent::Finished { unfinished } => self.on_finished(id, unfinished),
@@ -54,14 +54,19 @@ impl Gateway {
         }
     }
 
-    fn on_line(&mut self, pusher: PusherId, line: &Bytes) {
+    fn on_line(&mut self, pusher: PusherId, line: Bytes) {
         let to = self.take_push(pusher, line.len());
-        match dialect::push::read(line, self.config.max_key as usize) {
+        if self.running == Running::Stopping {
+            return self.refuse(to, FailReason::Stopping, line);
+        }
+        match dialect::push::read(&line, self.config.max_key as usize) {
             Ok(push) => {
-                let (payload, ttl) = (push.payload, self.config.ttl);
-                self.accept(to, &push.key, Accepted { payload, idempotency: None, ttl });
+                let slot = self.registry.find_or_insert(&push.key, self.config.bind);
+                let payload = push.rebuilt.map_or(line, Bytes::from);
+                let ttl = self.config.ttl;
+                self.accept(to, slot, Accepted { payload, idempotency: None, ttl });
             }
-            Err(reason) => self.refuse(to, reason, line.clone()),
+            Err(reason) => self.refuse(to, reason, line),
         }
     }
 
@@ -81,6 +86,8 @@ impl Gateway {
             Some(FailReason::KeyTooLong)
         } else if payload.len() as u64 > self.config.max_push_line {
             Some(FailReason::TooLong)
+        } else if self.running == Running::Stopping {
+            Some(FailReason::Stopping)
         } else {
             None
         };
@@ -90,7 +97,8 @@ impl Gateway {
         let window = self.config.dedup_window;
         let idempotency = request.idempotency.clone().map(|name| Idempotency { name, window });
         let ttl = request.ttl.unwrap_or(self.config.ttl);
-        self.accept(to, &key, Accepted { payload, idempotency, ttl });
+        let slot = self.registry.find_or_insert(&key, self.config.bind);
+        self.accept(to, slot, Accepted { payload, idempotency, ttl });
     }
 
     fn on_finished(&mut self, id: PusherId, unfinished: u64) {
@@ -145,12 +153,8 @@ impl Gateway {
         MessageId { incarnation: self.incarnation, counter: self.last_message }
     }
 
-    fn accept(&mut self, to: ReplyTo, key: &str, push: Accepted) {
-        if self.running == Running::Stopping {
-            return self.refuse(to, FailReason::Stopping, push.payload);
-        }
+    fn accept(&mut self, to: ReplyTo, slot: u32, push: Accepted) {
         let id = self.next_message();
-        let slot = self.registry.find_or_insert(key, self.config.bind);
         if self.records(Detail::Outcomes) {
             let (key, content) = (self.registry.get(slot).key.clone(), push.payload.clone());
             self.record_push(to, PushRecord::Prepared { key, id, content });
