@@ -79,7 +79,7 @@ impl Gateway {
     #[must_use]
     pub fn new(config: Config, incarnation: u32, seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let secret = (rng.next_u64(), rng.next_u64());
+        let secret = rng.next_u64();
         Self {
             config,
             rng,
