@@ -79,7 +79,7 @@ impl Registry {
         }
         let slots = &self.slots;
         let key = &key_of(slots, slot);
-        let entry = self.by_key.find_entry(self.guard.hash(key), |&other| other == slot);
+        let entry = self.by_key.find_entry(self.guard.hash(&***key), |&other| other == slot);
         entry.expect("a mailbox is found by its key").remove();
         self.slots[slot as usize] = None;
         self.free.push(slot);
