@@ -1,0 +1,85 @@
+//! What once went wrong, one short world each: it must not go wrong again.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
+use bytes::Bytes;
+use steadfast_core::command::{Close, Command, Reply};
+use steadfast_core::config::{BindPolicy, Config, UrlKey};
+use steadfast_core::event::{ConnEvent, Event, PusherEvent};
+use steadfast_core::id::{ConnId, Key, MessageId, PusherId};
+use steadfast_core::record::{ConnRecord, DeliveryRecord, Dialect, PushRecord, Record};
+use steadfast_core::store::Op;
+use steadfast_core::time::Span;
+use steadfast_sim::world::{Pongs, Store, World};
+
+/// What was written to a connection, as text, without the answers to a web page.
+fn sent(world: &World, to: ConnId) -> Vec<String> {
+    let sent = world.commands.iter().filter_map(|(_, command)| match command {
+        Command::Send { conn, payload, .. } if *conn == to => {
+            Some(String::from_utf8(payload.to_vec()).unwrap())
+        }
+        _ => None,
+    });
+    sent.filter(|text| text != "biubiubiu").collect()
+}
+
+fn replies(world: &World) -> Vec<Reply> {
+    let replies = world.commands.iter().filter_map(|(_, command)| match command {
+        Command::Reply { reply, .. } => Some(*reply),
+        _ => None,
+    });
+    replies.collect()
+}
+
+fn records(world: &World) -> impl Iterator<Item = &Record> {
+    world.commands.iter().filter_map(|(_, command)| match command {
+        Command::Record(record) => Some(record),
+        _ => None,
+    })
+}
+
+/// The messages whose tries failed.
+fn failed_tries(world: &World) -> Vec<MessageId> {
+    let failed = records(world).filter_map(|record| match record {
+        Record::Delivery(_, DeliveryRecord::TryFailed { id, .. }) => Some(*id),
+        _ => None,
+    });
+    failed.collect()
+}
+
+fn message(counter: u64) -> MessageId {
+    MessageId { incarnation: 1, counter }
+}
+
+/// A connection whose URL names this key.
+fn connect_to(world: &mut World, slot: u32, target: &str) -> ConnId {
+    let id = ConnId { slot, generation: 0 };
+    world.tell(Event::Connection(id, ConnEvent::Accepted));
+    world.tell(Event::Connection(id, ConnEvent::Upgraded { target: target.into() }));
+    id
+}
+
+#[test]
+fn a_key_in_the_url_is_judged_like_a_first_message() {
+    let config = Config { url_key: UrlKey::Path, max_key: 10, ..Config::default() };
+    let mut world = World::new(config);
+    for (slot, (target, expect)) in (0..).zip([
+        ("/ws/5", Ok(Dialect::Web)),
+        ("/ws/desk", Ok(Dialect::Other)),
+        ("/ws/%7B%22uid%22%3A1%7D", Ok(Dialect::Office)),
+        ("/ws/12345678901", Err(Close::KeyTooLong)),
+        ("/ws/device%3AA", Err(Close::KeyReserved)),
+    ]) {
+        let id = connect_to(&mut world, slot, target);
+        let outcome = records(&world).find_map(|record| match record {
+            Record::Connection(conn, ConnRecord::Bound { dialect, .. }) if *conn == id => {
+                Some(Ok(*dialect))
+            }
+            Record::Connection(conn, ConnRecord::BindRefused { close, .. }) if *conn == id => {
+                Some(Err(*close))
+            }
+            _ => None,
+        });
+        assert_eq!(outcome, Some(expect), "{target}");
+    }
+}
