@@ -83,3 +83,14 @@ fn a_key_in_the_url_is_judged_like_a_first_message() {
         assert_eq!(outcome, Some(expect), "{target}");
     }
 }
+
+#[test]
+fn a_device_that_changes_its_id_gets_every_answer() {
+    let mut world = World::new(Config::default());
+    world.store = Store::Slow;
+    let device = world.client(r#"{"deviceId":"A"}"#);
+    world.text(device, r#"{"deviceId":"B"}"#);
+    world.set_store(Store::Prompt);
+    world.wait_ms(2_000);
+    assert_eq!(sent(&world, device), ["server receive a message!"; 2]);
+}

@@ -173,6 +173,8 @@ impl Gateway {
             return self.answer(id, Dialect::Device, answer);
         }
         if bound.is_some() {
+            // The answers held back for what waits under the old id are owed all the same.
+            self.release_answers(id);
             self.unbind(id);
         }
         self.bind(id, key, Dialect::Device, Some(answer));
