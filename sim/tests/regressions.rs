@@ -84,6 +84,45 @@ fn a_key_in_the_url_is_judged_like_a_first_message() {
     }
 }
 
+/// A device that does not speak pong.
+fn mute_device(world: &mut World, first: &str) -> ConnId {
+    world.pongs = Pongs::None;
+    let device = world.client(first);
+    for _ in 0..10 {
+        world.wait_ms(5_000);
+        world.text(device, first);
+    }
+    let mute = |record: &Record| {
+        matches!(record, Record::Connection(_, ConnRecord::PongUnsupported { .. }))
+    };
+    assert!(records(world).any(mute), "the device is known not to speak pong");
+    // From now on the world reports no drained socket by itself.
+    world.pongs = Pongs::Prompt;
+    device
+}
+
+#[test]
+fn what_a_device_took_under_its_old_id_confirms_nothing_under_its_new_one() {
+    let mut world = World::new(Config::default());
+    let device = mute_device(&mut world, r#"{"deviceId":"A"}"#);
+    let backend = world.pusher();
+    world.push(backend, "device:A", "old");
+    world.push(backend, "device:A", "old too");
+    world.text(device, r#"{"deviceId":"B"}"#);
+    world.push(backend, "device:B", "new");
+    let confirmed = |world: &World| {
+        let is = |record: &Record| {
+            matches!(record, Record::Delivery(key, DeliveryRecord::Confirmed { .. })
+                if &**key == "device:B")
+        };
+        records(world).any(is)
+    };
+    world.drained(device);
+    assert!(!confirmed(&world), "the socket has taken what was written before");
+    world.drained(device);
+    assert!(confirmed(&world), "the socket has taken the message");
+}
+
 #[test]
 fn a_device_that_changes_its_id_gets_every_answer() {
     let mut world = World::new(Config::default());

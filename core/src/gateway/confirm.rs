@@ -87,9 +87,12 @@ impl Gateway {
         if let Some(outstanding) = &mut conn.pings.outstanding {
             outstanding.drained = true;
         }
-        let Speech::Mute(Drain::Asked(mark, bytes)) = conn.pings.speech else { return };
+        let Speech::Mute(drain) = conn.pings.speech else { return };
         conn.pings.speech = Speech::Mute(Drain::Idle);
-        self.confirm(id, mark, bytes);
+        match drain {
+            Drain::Asked(mark, bytes) => self.confirm(id, mark, bytes),
+            Drain::Idle | Drain::Stale => {}
+        }
         self.ask_drained(id);
     }
 
