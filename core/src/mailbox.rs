@@ -73,6 +73,7 @@ pub(crate) struct Entry {
     /// Its place in the store's mailbox, if it came from there.
     pub(crate) position: Option<u64>,
     pub(crate) tries: u32,
+    /// When it was last written to a connection; the epoch before it ever was.
     pub(crate) written_at: Time,
     pub(crate) standing: Standing,
     /// The operation that stores it, while that is unanswered.
@@ -99,6 +100,13 @@ pub(crate) enum Standing {
     Held,
     /// It is skipped.
     Void,
+}
+
+impl Entry {
+    /// Whether it was written to any connection.
+    pub(crate) fn was_written(&self) -> bool {
+        self.written_at != Time::EPOCH
+    }
 }
 
 impl Mailbox {

@@ -133,3 +133,19 @@ fn a_device_that_changes_its_id_gets_every_answer() {
     world.wait_ms(2_000);
     assert_eq!(sent(&world, device), ["server receive a message!"; 2]);
 }
+
+#[test]
+fn a_message_that_was_never_written_is_charged_no_try_and_not_answered_ok() {
+    let mut world = World::new(Config { retry_max: 1, ..Config::default() });
+    let client = world.client("5");
+    let backend = world.pusher();
+    world.store = Store::Slow;
+    world.request(backend, "5", "named", "name");
+    world.push(backend, "5", "behind it");
+    assert_eq!(sent(&world, client), Vec::<String>::new());
+    world.drop_conn(client);
+    world.set_store(Store::Prompt);
+    assert_eq!(failed_tries(&world), []);
+    assert_eq!(replies(&world), [Reply::Queued(message(1)), Reply::Queued(message(2))]);
+    assert_eq!(world.model.waiting(&Key::new("5")).count(), 2);
+}

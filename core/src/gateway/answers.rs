@@ -4,7 +4,7 @@ use super::Gateway;
 use crate::backoff;
 use crate::command::{FailReason, Reply};
 use crate::id::{MessageId, OpId};
-use crate::mailbox::{KeyState, Standing};
+use crate::mailbox::{Entry, KeyState, Standing};
 use crate::operations::{Pending, PendingAppend};
 use crate::record::{DeathReason, DeliveryRecord, PushRecord, Record, StoreRecord};
 use crate::store::{Answer, Appended, DeadAnswer, DeadFilter, DeadOp, Expired, Op, Promise};
@@ -119,12 +119,16 @@ impl Gateway {
             }
             Some(number) => {
                 let entry = self.mailbox(slot).entry_mut(number);
-                let entry = entry.filter(|entry| entry.id == append.id);
-                match entry.map(|entry| (entry.op.take(), &mut entry.standing)) {
-                    Some((_, standing @ Standing::Held)) => *standing = Standing::Ready,
-                    Some(_) => {}
-                    None if append.was_held => written = false,
-                    None => {}
+                if let Some(entry) = entry.filter(|entry| entry.id == append.id) {
+                    entry.op = None;
+                    if entry.standing == Standing::Held {
+                        entry.standing = Standing::Ready;
+                        self.pump(slot);
+                    }
+                    let entry = self.registry.get(slot).entry(number);
+                    written = entry.is_none_or(Entry::was_written);
+                } else if append.was_held {
+                    written = false;
                 }
             }
         }
@@ -138,7 +142,7 @@ impl Gateway {
                 self.reply(to, Reply::Queued(id));
             }
         }
-        if append.entry.is_none() || append.was_held {
+        if append.entry.is_none() {
             self.pump(slot);
         }
     }

@@ -9,7 +9,7 @@ use crate::id::{ConnId, Key, MessageId};
 use crate::mailbox::{Entry, Freshness, KeyState, Standing};
 use crate::operations::Pending;
 use crate::record::{ConnRecord, DeathReason, DeliveryRecord, Dialect};
-use crate::store::Retry;
+use crate::store::{Promise, Retry};
 use crate::time::Time;
 use bytestring::ByteString;
 use std::collections::VecDeque;
@@ -210,6 +210,14 @@ impl Gateway {
             return self.record_delivery(key, DeliveryRecord::Forgotten { id });
         }
         if entry.standing != Standing::Ready || self.running == Running::Stopping {
+            return;
+        }
+        if !entry.was_written() {
+            // It stood behind one that was held. No try of it has failed.
+            let append = entry.op.and_then(|op| self.operations.get_mut(op));
+            if let Some(Pending::Append(append)) = append {
+                append.promise = Promise::Queued;
+            }
             return;
         }
         let tries = entry.tries + 1;
