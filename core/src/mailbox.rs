@@ -179,11 +179,19 @@ impl Mailbox {
     }
 
     /// Makes an entry one that is skipped.
-    pub(crate) fn void(&mut self, number: u64) -> Option<&mut Entry> {
-        let entry = self.entry_mut(number)?;
+    pub(crate) fn void(&mut self, number: u64) {
+        let Some(entry) = self.entry_mut(number) else { return };
         entry.standing = Standing::Void;
         entry.op = None;
-        Some(entry)
+        let payload = std::mem::take(&mut entry.payload);
+        self.bytes -= payload.len() as u64;
+    }
+
+    /// Drops the entries that are skipped, up to the first that is not.
+    pub(crate) fn pop_void(&mut self) {
+        while self.entries.front().is_some_and(|first| first.standing == Standing::Void) {
+            self.pop();
+        }
     }
 
     /// The connection that messages are written to first: the newest.

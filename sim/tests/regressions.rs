@@ -149,3 +149,25 @@ fn a_message_that_was_never_written_is_charged_no_try_and_not_answered_ok() {
     assert_eq!(replies(&world), [Reply::Queued(message(1)), Reply::Queued(message(2))]);
     assert_eq!(world.model.waiting(&Key::new("5")).count(), 2);
 }
+
+#[test]
+fn duplicates_do_not_fill_the_window() {
+    let mut world = World::new(Config { window_messages: 2, ..Config::default() });
+    let client = world.client("5");
+    let backend = world.pusher();
+    world.request(backend, "5", "named", "name");
+    world.wait_ms(200);
+    world.pongs = Pongs::None;
+    world.push(backend, "5", "first");
+    world.store = Store::Slow;
+    world.request(backend, "5", "named", "name");
+    world.request(backend, "5", "named", "name");
+    world.set_store(Store::Prompt);
+    world.pongs = Pongs::Prompt;
+    world.pong(client);
+    world.push(backend, "5", "second");
+    world.wait_ms(1_000);
+    let sent = sent(&world, client);
+    assert_eq!(sent.len(), 3, "{sent:?}");
+    assert!(sent[2].contains("second"), "{sent:?}");
+}

@@ -154,6 +154,7 @@ impl Gateway {
         if mailbox.entry(number).is_some_and(|entry| entry.id == append.id) {
             mailbox.void(number);
             self.pump(append.mailbox);
+            self.mailbox(append.mailbox).pop_void();
         }
     }
 

@@ -75,6 +75,11 @@ impl Gateway {
                     mailbox.state
                 );
             }
+            let first = mailbox.entries().next();
+            assert!(
+                first.is_none_or(|first| first.standing != Standing::Void),
+                "the window of {key} begins with an entry that is skipped"
+            );
             for entry in mailbox.entries() {
                 self.check_entry(slot, entry);
             }

@@ -218,6 +218,7 @@ impl Gateway {
             bytes += entry.payload.len() as u64;
             self.promise_kept(slot, &entry);
         }
+        self.mailbox(slot).pop_void();
         let (Some(&first), Some(&last)) = (ids.first(), ids.last()) else {
             return self.reuse_ids(ids);
         };

@@ -107,11 +107,15 @@ impl Gateway {
         }
     }
 
-    /// Passes over an entry that is not written.
+    /// Passes over an entry that is not written. Behind one that is in flight it takes room until a
+    /// ping has covered it.
     pub(super) fn skip_entry(&mut self, id: ConnId, number: u64) {
+        let now = self.now;
         let binding = self.binding_mut(id);
         binding.skip_to(number + 1);
-        binding.written_to = binding.written_to.max(number + 1);
+        if binding.in_flight() > 0 {
+            binding.uncovered_since = binding.uncovered_since.min(now);
+        }
     }
 
     /// Gives the answers that waited for the backlog, when it is written.
