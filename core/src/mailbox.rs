@@ -178,6 +178,11 @@ impl Mailbox {
         Some(entry)
     }
 
+    /// The same, if the message passes the test.
+    pub(crate) fn pop_if(&mut self, test: impl FnOnce(&Entry) -> bool) -> Option<Entry> {
+        if self.entries.front().is_some_and(test) { self.pop() } else { None }
+    }
+
     /// Makes an entry one that is skipped.
     pub(crate) fn void(&mut self, number: u64) {
         let Some(entry) = self.entry_mut(number) else { return };

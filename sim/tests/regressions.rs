@@ -171,3 +171,21 @@ fn duplicates_do_not_fill_the_window() {
     assert_eq!(sent.len(), 3, "{sent:?}");
     assert!(sent[2].contains("second"), "{sent:?}");
 }
+
+#[test]
+fn with_several_receivers_a_confirmed_message_is_not_failed_by_an_older_one() {
+    let mut world = World::new(Config { bind: BindPolicy::All, ..Config::default() });
+    world.pongs = Pongs::None;
+    let backend = world.pusher();
+    let a = world.client("5");
+    world.pong(a);
+    world.wait_ms(100);
+    world.push(backend, "5", "for a");
+    let b = world.client("5");
+    world.pong(b);
+    world.wait_ms(100);
+    world.push(backend, "5", "for both");
+    world.pong(b);
+    world.drop_conn(a);
+    assert_eq!(failed_tries(&world), [message(1)]);
+}
