@@ -172,6 +172,21 @@ fn duplicates_do_not_fill_the_window() {
     assert!(sent[2].contains("second"), "{sent:?}");
 }
 
+/// The first try of a name had an unclear end: the store has the message, its back end was told
+/// `fail`. What makes the second try `ok` is that it is delivered.
+#[test]
+fn a_duplicate_of_a_message_that_nobody_knew_to_be_stored_has_it_delivered() {
+    let mut world = World::new(Config::default());
+    let client = world.client("5");
+    let backend = world.pusher();
+    world.store = Store::Slow;
+    world.request(backend, "5", "named", "name");
+    world.wait_ms(6_000);
+    world.set_store(Store::Prompt);
+    world.request(backend, "5", "named", "name");
+    assert_eq!(sent(&world, client), ["named"]);
+}
+
 #[test]
 fn with_several_receivers_a_confirmed_message_is_not_failed_by_an_older_one() {
     let mut world = World::new(Config { bind: BindPolicy::All, ..Config::default() });

@@ -89,6 +89,8 @@ impl Gateway {
                 self.reply(to, Reply::Queued(into));
             }
             Appended::Duplicate { first, promise } => {
+                // The first may be one whose storage had an unclear end: a load finds it.
+                self.mailbox(append.mailbox).fall_behind();
                 self.drop_held(&append);
                 let Some(to) = append.reply else { return };
                 let key = self.registry.get(append.mailbox).key.clone();
