@@ -63,6 +63,8 @@ pub(crate) enum Freshness {
     Fresh,
     /// Something was: another load follows.
     Stale,
+    /// Tries were charged since: the answer may say too little of them and is not used.
+    Outdated,
 }
 
 /// One message of the window.
@@ -260,8 +262,16 @@ impl Mailbox {
     pub(crate) fn fall_behind(&mut self) {
         self.state = match self.state {
             KeyState::Unknown => KeyState::Unknown,
+            KeyState::Loading(Freshness::Outdated) => KeyState::Loading(Freshness::Outdated),
             KeyState::Loading(_) => KeyState::Loading(Freshness::Stale),
             KeyState::Behind | KeyState::CaughtUp => KeyState::Behind,
         };
+    }
+
+    /// Notes that the answer to a load under way will not know what was charged since.
+    pub(crate) fn outdate_load(&mut self) {
+        if let KeyState::Loading(freshness) = &mut self.state {
+            *freshness = Freshness::Outdated;
+        }
     }
 }

@@ -204,3 +204,25 @@ fn with_several_receivers_a_confirmed_message_is_not_failed_by_an_older_one() {
     world.drop_conn(a);
     assert_eq!(failed_tries(&world), [message(1)]);
 }
+
+#[test]
+fn a_load_under_way_does_not_forget_the_tries_that_failed_meanwhile() {
+    let mut world = World::new(Config { window_messages: 6, ..Config::default() });
+    world.pongs = Pongs::None;
+    let backend = world.pusher();
+    let first = world.client("5");
+    world.pong(first);
+    for number in 1..=7 {
+        world.push(backend, "5", &format!("message {number}"));
+    }
+    world.store = Store::Slow;
+    world.pong(first);
+    world.drop_conn(first);
+    let second = world.client("5");
+    world.set_store(Store::Prompt);
+    assert_eq!(sent(&world, second).len(), 1, "what failed before is written alone");
+    world.drop_conn(second);
+    let key = Key::new("5");
+    let tries: Vec<_> = world.model.waiting(&key).map(|message| message.tries).collect();
+    assert_eq!(tries, [2, 1, 1, 0]);
+}

@@ -126,7 +126,7 @@ impl Gateway {
             KeyState::Loading(_) => 2,
         };
         if loads == 2 {
-            self.mailbox(slot).state = KeyState::Loading(Freshness::Stale);
+            self.mailbox(slot).fall_behind();
         }
         if loads > 0 {
             let until = Until::Loads(loads);
@@ -185,8 +185,8 @@ impl Gateway {
         }
         let mailbox = self.mailbox(slot);
         mailbox.state = match mailbox.state {
-            // The answer is still to come, and finds nobody to write to.
-            KeyState::Loading(_) => KeyState::Loading(Freshness::Stale),
+            // The answer is still to come, and does not know of the tries that fail here.
+            KeyState::Loading(_) => KeyState::Loading(Freshness::Outdated),
             KeyState::Unknown | KeyState::Behind | KeyState::CaughtUp => KeyState::Unknown,
         };
         mailbox.resume_at = Time::EPOCH;
@@ -237,6 +237,9 @@ impl Gateway {
         retries: Vec<Retry>,
         dead: Vec<MessageId>,
     ) {
+        if !retries.is_empty() || !dead.is_empty() {
+            self.mailbox(slot).outdate_load();
+        }
         if !retries.is_empty() {
             self.issue_again(Pending::Retry { mailbox: slot, retries, attempt: 0 });
         }

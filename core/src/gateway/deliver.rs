@@ -178,6 +178,11 @@ impl Gateway {
             mailbox.state = KeyState::Unknown;
             return;
         }
+        if freshness == Freshness::Outdated {
+            mailbox.state = KeyState::Behind;
+            self.note_tail(slot, loaded.tail);
+            return self.pump(slot);
+        }
         let known = self.known_ids(slot);
         let (mut dead, mut complete) = (Vec::new(), true);
         let last = loaded.messages.last().map(|message| message.position);
