@@ -32,12 +32,14 @@ pub(crate) struct Mailbox {
     /// How many messages those are, and their bytes.
     pub(crate) removing: u32,
     pub(crate) removing_bytes: u64,
+    /// How many operations that set messages aside are not done.
+    pub(crate) burying: u32,
     /// The place in the store's mailbox up to which messages were taken into the window.
     pub(crate) reached: Option<u64>,
     /// The first waiting message may not be written before this.
     pub(crate) resume_at: Time,
-    /// Whether the last load brought more than there was room for: only a confirm or another
-    /// connection makes room.
+    /// Whether the last load brought more than there was room for, or what is to be set aside: only
+    /// a confirm, another connection or the end of a burial makes another one worth while.
     pub(crate) crowded: bool,
     /// When older connections were last closed for a newer one.
     pub(crate) kicked_at: Option<Time>,
@@ -125,6 +127,7 @@ impl Mailbox {
             removals: Vec::new(),
             removing: 0,
             removing_bytes: 0,
+            burying: 0,
             reached: None,
             resume_at: Time::EPOCH,
             crowded: false,

@@ -226,3 +226,28 @@ fn a_load_under_way_does_not_forget_the_tries_that_failed_meanwhile() {
     let tries: Vec<_> = world.model.waiting(&key).map(|message| message.tries).collect();
     assert_eq!(tries, [2, 1, 1, 0]);
 }
+
+#[test]
+fn a_store_that_cannot_write_is_not_flooded_with_burials() {
+    let config = Config { window_messages: 1, ttl: Span::from_secs(20), ..Config::default() };
+    let mut world = World::new(config);
+    let backend = world.pusher();
+    for number in 0..5 {
+        world.push(backend, "5", &format!("message {number}"));
+    }
+    world.wait_ms(19_500);
+    world.set_store(Store::ReadOnly);
+    world.wait_ms(60_000);
+    let client = world.client("5");
+    for _ in 0..6 {
+        world.wait_ms(10_000);
+        world.text(client, "5");
+    }
+    let burials = world.commands.iter().filter(|(_, command)| {
+        matches!(command, Command::Store { request: Op::Bury { .. }, .. })
+    });
+    assert!(burials.count() < 40);
+    world.set_store(Store::Prompt);
+    world.wait_ms(10_000);
+    assert_eq!(world.model.counts().dead, 5);
+}

@@ -65,7 +65,11 @@ impl Gateway {
             }
             (Pending::Retry { .. }, Answer::Retried) => {}
             (Pending::Bury { mailbox, reason, .. }, Answer::Buried(ids)) => {
+                self.mailbox(mailbox).burying -= 1;
                 self.on_buried(mailbox, reason, &ids);
+                if std::mem::take(&mut self.mailbox(mailbox).crowded) {
+                    self.pump(mailbox);
+                }
             }
             (Pending::Expire, Answer::Expired(expired)) => self.on_expired(expired),
             (Pending::TrimDead, Answer::Dead(DeadAnswer::Purged(count))) => {
@@ -201,12 +205,13 @@ impl Gateway {
         for (key, mut ids) in by_key {
             let slot = self.registry.find_or_insert(&key, self.config.bind);
             let mailbox = self.registry.get(slot);
-            if matches!(mailbox.state, KeyState::Loading(_)) {
-                // What the load brings is being judged; the next sweep sees what is left.
+            if matches!(mailbox.state, KeyState::Loading(_)) || mailbox.burying > 0 {
+                // What the load brings is being judged, or these are being buried already; the next
+                // sweep sees what is left.
                 continue;
             }
-            let window = mailbox.ids();
-            ids.retain(|id| !window.contains(id));
+            let known = self.known_ids(slot);
+            ids.retain(|id| !known.contains(id));
             self.bury(slot, ids, DeathReason::Ttl);
             self.registry.dispose(slot);
         }

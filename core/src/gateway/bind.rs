@@ -250,6 +250,7 @@ impl Gateway {
     pub(super) fn bury(&mut self, slot: u32, ids: Vec<MessageId>, reason: DeathReason) {
         if !ids.is_empty() {
             let at = self.now;
+            self.mailbox(slot).burying += 1;
             self.issue_again(Pending::Bury { mailbox: slot, ids, reason, at, attempt: 0 });
         }
     }

@@ -206,7 +206,13 @@ impl Gateway {
         let caught_up = complete && last == loaded.tail && freshness == Freshness::Fresh;
         let mailbox = self.mailbox(slot);
         mailbox.state = if caught_up { KeyState::CaughtUp } else { KeyState::Behind };
-        self.bury(slot, dead, DeathReason::Ttl);
+        if !dead.is_empty() {
+            // Until they are buried, every load brings them again.
+            mailbox.crowded |= !caught_up;
+            if mailbox.burying == 0 {
+                self.bury(slot, dead, DeathReason::Ttl);
+            }
+        }
         self.note_tail(slot, loaded.tail);
         self.pump(slot);
         self.arm_mailbox(slot);
@@ -282,7 +288,7 @@ impl Gateway {
     }
 
     /// The messages that a load may return although they are being delivered or removed.
-    fn known_ids(&self, slot: u32) -> BTreeSet<MessageId> {
+    pub(super) fn known_ids(&self, slot: u32) -> BTreeSet<MessageId> {
         let mailbox = self.registry.get(slot);
         let mut known = mailbox.ids();
         known.extend(mailbox.removed_ids());
