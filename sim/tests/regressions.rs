@@ -251,3 +251,22 @@ fn a_store_that_cannot_write_is_not_flooded_with_burials() {
     world.wait_ms(10_000);
     assert_eq!(world.model.counts().dead, 5);
 }
+
+#[test]
+fn a_push_is_not_merged_with_a_message_that_is_being_removed() {
+    let mut world = World::new(Config::default());
+    world.pongs = Pongs::None;
+    let backend = world.pusher();
+    let first = world.client("5");
+    world.pong(first);
+    world.wait_ms(100);
+    world.push(backend, "5", "hello");
+    world.set_store(Store::ReadOnly);
+    world.pong(first);
+    world.drop_conn(first);
+    world.set_store(Store::Prompt);
+    world.push(backend, "5", "hello");
+    world.wait_ms(10_000);
+    let second = world.client("5");
+    assert_eq!(sent(&world, second).len(), 1, "the second push was promised too");
+}

@@ -221,8 +221,11 @@ impl Gateway {
     ) -> OpId {
         let was_held = entry.is_some() && push.idempotency.is_some();
         let mailbox = self.registry.get(slot);
+        // What is about to leave the mailbox stands for no new push.
+        let settled = mailbox.removing == 0 && mailbox.burying == 0;
         let offline = mailbox.conns.is_empty();
-        let merge = offline && self.config.dedup == Dedup::On && push.idempotency.is_none();
+        let merge = offline && settled && push.idempotency.is_none();
+        let merge = merge && self.config.dedup == Dedup::On;
         let append = Append {
             key: mailbox.key.clone(),
             id,
@@ -231,7 +234,7 @@ impl Gateway {
             expires_at: self.now + push.ttl,
             promise,
             idempotency: push.idempotency,
-            merge_within: merge.then_some(self.config.dedup_window),
+            merge_within: merge.then_some(self.config.dedup_window.min(push.ttl)),
             limit: self.config.mailbox_limit,
             window_end: mailbox.window_end(id),
         };
