@@ -270,3 +270,54 @@ fn a_push_is_not_merged_with_a_message_that_is_being_removed() {
     let second = world.client("5");
     assert_eq!(sent(&world, second).len(), 1, "the second push was promised too");
 }
+
+#[test]
+fn dead_letters_stay_near_their_limit() {
+    let mut world =
+        World::new(Config { dead_limit: 10, mailbox_limit: 5, ..Config::default() });
+    let backend = world.pusher();
+    let mut most = 0;
+    for number in 0..4_000 {
+        let line = Bytes::from(format!(r#"{{"uid":"5","n":{number}}}"#));
+        let mut events = vec![Event::Pusher(backend, PusherEvent::LineReceived(line))];
+        while let Some(event) = events.pop() {
+            let mut commands = Vec::new();
+            world.gateway.handle(world.now, event, &mut commands);
+            for command in commands {
+                if let Command::Store { op, request } = command {
+                    events.push(Event::Answered(op, world.model.apply(request)));
+                }
+            }
+        }
+        most = most.max(world.model.counts().dead);
+    }
+    assert!(most <= 1_010, "{most}");
+    world.wait_ms(61_000);
+    assert_eq!(world.model.counts().dead, 10);
+}
+
+#[test]
+fn a_long_purge_goes_on_until_it_is_done() {
+    let config = Config {
+        dead_keep: Span::from_secs(90),
+        mailbox_limit: 5,
+        ..Config::default()
+    };
+    let mut world = World::new(config);
+    let backend = world.pusher();
+    for number in 0..3_005 {
+        let line = Bytes::from(format!(r#"{{"uid":"5","n":{number}}}"#));
+        let mut commands = Vec::new();
+        let event = Event::Pusher(backend, PusherEvent::LineReceived(line));
+        world.gateway.handle(world.now, event, &mut commands);
+        for command in commands {
+            if let Command::Store { op, request } = command {
+                let answer = Event::Answered(op, world.model.apply(request));
+                world.gateway.handle(world.now, answer, &mut Vec::new());
+            }
+        }
+    }
+    assert_eq!(world.model.counts().dead, 3_000);
+    world.wait_ms(121_000);
+    assert_eq!(world.model.counts().dead, 0);
+}

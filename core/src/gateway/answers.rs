@@ -5,7 +5,7 @@ use crate::backoff;
 use crate::command::{FailReason, Reply};
 use crate::id::{MessageId, OpId};
 use crate::mailbox::{Entry, KeyState, Standing};
-use crate::operations::{Pending, PendingAppend};
+use crate::operations::{Excess, Pending, PendingAppend};
 use crate::record::{DeathReason, DeliveryRecord, PushRecord, Record, StoreRecord};
 use crate::store::{Answer, Appended, DeadAnswer, DeadFilter, DeadOp, Expired, Op, Promise};
 use std::collections::BTreeMap;
@@ -72,8 +72,8 @@ impl Gateway {
                 }
             }
             (Pending::Expire, Answer::Expired(expired)) => self.on_expired(expired),
-            (Pending::TrimDead, Answer::Dead(DeadAnswer::Purged(count))) => {
-                self.on_dead_dropped(count);
+            (Pending::TrimDead(excess), Answer::Dead(DeadAnswer::Purged(count))) => {
+                self.on_dead_dropped(excess, count);
             }
             (pending, answer) => panic!("the store answered {pending:?} with {answer:?}"),
         }
@@ -191,6 +191,10 @@ impl Gateway {
             let key = self.registry.get(slot).key.clone();
             self.record_delivery(key, DeliveryRecord::Died { id, reason });
         }
+        self.sweep.died += ids.len() as u64;
+        if self.sweep.died >= u64::from(super::deadlines::SWEEP_LIMIT) {
+            self.drop_dead(Excess::Number);
+        }
     }
 
     /// Buries the expired messages that are not being delivered, and asks for more when there may
@@ -220,10 +224,13 @@ impl Gateway {
         }
     }
 
-    fn on_dead_dropped(&mut self, count: u64) {
+    fn on_dead_dropped(&mut self, excess: Excess, count: u64) {
         if count > 0 {
             let op = OpId { slot: 0, generation: 0 };
             self.record(Record::Store(op, StoreRecord::DeadDropped { count }));
+        }
+        if count >= u64::from(super::deadlines::SWEEP_LIMIT) {
+            self.drop_dead(excess);
         }
     }
 
@@ -248,7 +255,7 @@ impl Gateway {
                 self.park(op, again, attempt);
             }
             // The next sweep tries again.
-            Pending::Expire | Pending::TrimDead => {}
+            Pending::Expire | Pending::TrimDead(_) => {}
         }
     }
 
@@ -292,7 +299,7 @@ impl Gateway {
     /// Gives the store an operation that can be made from what is remembered of it.
     pub(super) fn issue_again(&mut self, pending: Pending) {
         let request = match &pending {
-            Pending::Append(_) | Pending::Expire | Pending::TrimDead => {
+            Pending::Append(_) | Pending::Expire | Pending::TrimDead(_) => {
                 unreachable!("{pending:?} is never given again")
             }
             Pending::Load { mailbox, .. } => self.load_op(*mailbox),
@@ -322,11 +329,22 @@ impl Gateway {
 
     /// Drops dead letters that are too old or too many.
     pub(super) fn sweep_dead(&mut self) {
+        self.drop_dead(Excess::Age);
+        self.drop_dead(Excess::Number);
+    }
+
+    fn drop_dead(&mut self, excess: Excess) {
         let limit = super::deadlines::SWEEP_LIMIT;
-        let until = Some(self.now - self.config.dead_keep);
-        let filter = DeadFilter { until, ..DeadFilter::default() };
-        self.issue(Pending::TrimDead, Op::Dead(DeadOp::Purge { filter, limit }));
-        let keep = self.config.dead_limit;
-        self.issue(Pending::TrimDead, Op::Dead(DeadOp::Trim { keep, limit }));
+        let op = match excess {
+            Excess::Age => {
+                let until = Some(self.now - self.config.dead_keep);
+                DeadOp::Purge { filter: DeadFilter { until, ..DeadFilter::default() }, limit }
+            }
+            Excess::Number => {
+                self.sweep.died = 0;
+                DeadOp::Trim { keep: self.config.dead_limit, limit }
+            }
+        };
+        self.issue(Pending::TrimDead(excess), Op::Dead(op));
     }
 }
