@@ -321,3 +321,25 @@ fn a_long_purge_goes_on_until_it_is_done() {
     world.wait_ms(121_000);
     assert_eq!(world.model.counts().dead, 0);
 }
+
+#[test]
+fn a_back_end_is_finished_once() {
+    let mut world = World::new(Config::default());
+    let id = PusherId { slot: 7, generation: 0 };
+    let mut commands = Vec::new();
+    for event in [
+        Event::Pusher(id, PusherEvent::Opened),
+        Event::Pusher(id, PusherEvent::LineTooLong { bytes: 100 }),
+        Event::Pusher(id, PusherEvent::Finished { unfinished: 0 }),
+        Event::ShutdownRequested,
+        Event::ShutdownRequested,
+    ] {
+        world.gateway.handle(world.now, event, &mut commands);
+    }
+    let finishes = commands.iter().filter(|command| matches!(command, Command::Finish { .. }));
+    assert_eq!(finishes.count(), 1);
+    let unfinished = commands.iter().any(|command| {
+        matches!(command, Command::Record(Record::Push(_, PushRecord::Unfinished { .. })))
+    });
+    assert!(!unfinished, "a line that is too long is not one that forgot its end");
+}

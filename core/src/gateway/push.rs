@@ -46,7 +46,7 @@ impl Gateway {
         match event {
             PusherEvent::Opened => {}
             PusherEvent::LineReceived(line) => self.on_line(id, &line),
-            PusherEvent::LineTooLong { bytes } => self.on_long_line(id, bytes),
+            PusherEvent::LineTooLong { bytes: _ } => self.on_long_line(id),
             PusherEvent::Requested(request) => self.on_request(id, &request),
             PusherEvent::Finished { unfinished } => self.on_finished(id, unfinished),
             PusherEvent::Closed => {
@@ -67,10 +67,10 @@ impl Gateway {
         }
     }
 
-    fn on_long_line(&mut self, id: PusherId, bytes: u64) {
+    fn on_long_line(&mut self, id: PusherId) {
         let record = PushRecord::Refused { reason: FailReason::TooLong, content: Bytes::new() };
         self.record(Record::Push(id, record));
-        self.on_finished(id, bytes);
+        self.on_finished(id, 0);
     }
 
     fn on_request(&mut self, pusher: PusherId, request: &PushRequest) {
@@ -99,7 +99,7 @@ impl Gateway {
         if unfinished > 0 {
             self.record(Record::Push(id, PushRecord::Unfinished { bytes: unfinished }));
         }
-        self.pushers.get_mut(id).expect("checked by the caller").reading = Reading::Finished;
+        self.pushers.get_mut(id).expect("checked by the caller").finish();
         self.flush_replies(id);
     }
 
@@ -133,6 +133,7 @@ impl Gateway {
             self.emit(Command::Resume { pusher: id });
             self.record(Record::Push(id, PushRecord::Resumed));
         } else if pusher.reading == Reading::Finished && pusher.unanswered() == 0 {
+            pusher.reading = Reading::Over;
             self.emit(Command::Finish { pusher: id });
         }
     }
