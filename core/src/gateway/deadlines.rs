@@ -18,7 +18,8 @@ const SOON: Span = Span::from_millis(50);
 /// How long answers wait for the messages that were waiting at bind while nothing moves.
 const BACKLOG_PATIENCE: Span = Span::from_secs(1);
 
-/// How many expired messages or dead letters one sweep operation handles.
+/// How many expired messages or dead letters one sweep operation handles, and after how many deaths
+/// dead letters are counted before their time.
 pub(super) const SWEEP_LIMIT: u32 = 1_000;
 
 /// How often dead letters are checked for age and number.
@@ -45,6 +46,8 @@ pub(super) struct Sweep {
     /// `None` before the first event.
     expiry_at: Option<Time>,
     dead_at: Time,
+    /// How many messages died since dead letters were last counted.
+    pub(super) died: u64,
 }
 
 impl Gateway {

@@ -45,7 +45,7 @@ impl Gateway {
         match event {
             PusherEvent::Opened => {}
             PusherEvent::LineReceived(line) => self.on_line(id, line),
-            PusherEvent::LineTooLong { bytes } => self.on_long_line(id, bytes),
+            PusherEvent::LineTooLong { bytes: _ } => self.on_long_line(id),
             PusherEvent::Requested(request) => self.on_request(id, &request),
             PusherEvent::Finished { unfinished } => self.on_finished(id, unfinished),
             PusherEvent::Closed => {
@@ -70,10 +70,10 @@ impl Gateway {
         }
     }
 
-    fn on_long_line(&mut self, id: PusherId, bytes: u64) {
+    fn on_long_line(&mut self, id: PusherId) {
         let record = PushRecord::Refused { reason: FailReason::TooLong, content: Bytes::new() };
         self.record(Record::Push(id, record));
-        self.on_finished(id, bytes);
+        self.on_finished(id, 0);
     }
 
     fn on_request(&mut self, pusher: PusherId, request: &PushRequest) {
@@ -105,7 +105,7 @@ impl Gateway {
         if unfinished > 0 {
             self.record(Record::Push(id, PushRecord::Unfinished { bytes: unfinished }));
         }
-        self.pushers.get_mut(id).expect("checked by the caller").reading = Reading::Finished;
+        self.pushers.get_mut(id).expect("checked by the caller").finish();
         self.flush_replies(id);
     }
 
@@ -139,6 +139,7 @@ impl Gateway {
             self.emit(Command::Resume { pusher: id });
             self.record(Record::Push(id, PushRecord::Resumed));
         } else if pusher.reading == Reading::Finished && pusher.unanswered() == 0 {
+            pusher.reading = Reading::Over;
             self.emit(Command::Finish { pusher: id });
         }
     }
@@ -226,8 +227,11 @@ impl Gateway {
     ) -> OpId {
         let was_held = entry.is_some() && push.idempotency.is_some();
         let mailbox = self.registry.get(slot);
+        // What is about to leave the mailbox stands for no new push.
+        let settled = mailbox.removing == 0 && mailbox.burying == 0;
         let offline = mailbox.conns.is_empty();
-        let merge = offline && self.config.dedup == Dedup::On && push.idempotency.is_none();
+        let merge = offline && settled && push.idempotency.is_none();
+        let merge = merge && self.config.dedup == Dedup::On;
         let append = Append {
             key: mailbox.key.clone(),
             id,
@@ -236,7 +240,7 @@ impl Gateway {
             expires_at: self.now + push.ttl,
             promise,
             idempotency: push.idempotency,
-            merge_within: merge.then_some(self.config.dedup_window),
+            merge_within: merge.then_some(self.config.dedup_window.min(push.ttl)),
             limit: self.config.mailbox_limit,
             window_end: mailbox.window_end(id),
         };
