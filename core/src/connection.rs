@@ -128,6 +128,8 @@ pub(crate) enum Drain {
     Idle,
     /// The caller will tell when the entries below this number, so many bytes, are taken.
     Asked(u64, u64),
+    /// The caller will tell when something was taken that was meant for another key.
+    Stale,
 }
 
 impl Default for Speech {
@@ -248,6 +250,14 @@ impl Pings {
         self.outstanding =
             Some(Outstanding { mark, bytes, deadline, heard: false, drained: false });
         self.counter
+    }
+
+    /// Forgets what is awaited: from now on the connection has another key, or none.
+    pub(crate) fn forget(&mut self) {
+        self.outstanding = None;
+        if let Speech::Mute(drain @ Drain::Asked(..)) = &mut self.speech {
+            *drain = Drain::Stale;
+        }
     }
 
     /// Takes a pong: the ping it answers, if that is the outstanding one.

@@ -34,12 +34,14 @@ pub(crate) struct Mailbox {
     /// How many messages those are, and their bytes.
     pub(crate) removing: u32,
     pub(crate) removing_bytes: u64,
+    /// How many operations that set messages aside are not done.
+    pub(crate) burying: u32,
     /// The place in the store's mailbox up to which messages were taken into the window.
     pub(crate) reached: Option<u64>,
     /// The first waiting message may not be written before this.
     pub(crate) resume_at: Time,
-    /// Whether the last load brought more than there was room for: only a confirm or another
-    /// connection makes room.
+    /// Whether the last load brought more than there was room for, or what is to be set aside: only
+    /// a confirm, another connection or the end of a burial makes another one worth while.
     pub(crate) crowded: bool,
     /// When older connections were last closed for a newer one.
     pub(crate) kicked_at: Option<Time>,
@@ -65,6 +67,8 @@ pub(crate) enum Freshness {
     Fresh,
     /// Something was: another load follows.
     Stale,
+    /// Tries were charged since: the answer may say too little of them and is not used.
+    Outdated,
 }
 
 /// One message of the window.
@@ -75,6 +79,7 @@ pub(crate) struct Entry {
     /// Its place in the store's mailbox, if it came from there.
     pub(crate) position: Option<u64>,
     pub(crate) tries: u32,
+    /// When it was last written to a connection; the epoch before it ever was.
     pub(crate) written_at: Time,
     pub(crate) standing: Standing,
     /// The operation that stores it, while that is unanswered.
@@ -103,6 +108,13 @@ pub(crate) enum Standing {
     Void,
 }
 
+impl Entry {
+    /// Whether it was written to any connection.
+    pub(crate) fn was_written(&self) -> bool {
+        self.written_at != Time::EPOCH
+    }
+}
+
 impl Mailbox {
     pub(crate) fn new(key: Key, policy: BindPolicy) -> Self {
         Self {
@@ -118,6 +130,7 @@ impl Mailbox {
             removals: Vec::new(),
             removing: 0,
             removing_bytes: 0,
+            burying: 0,
             reached: None,
             resume_at: Time::EPOCH,
             crowded: false,
@@ -181,12 +194,25 @@ impl Mailbox {
         self.rested_at = end;
     }
 
+    /// The same, if the message passes the test.
+    pub(crate) fn pop_if(&mut self, test: impl FnOnce(&Entry) -> bool) -> Option<Entry> {
+        if self.entries.front().is_some_and(test) { self.pop() } else { None }
+    }
+
     /// Makes an entry one that is skipped.
-    pub(crate) fn void(&mut self, number: u64) -> Option<&mut Entry> {
-        let entry = self.entry_mut(number)?;
+    pub(crate) fn void(&mut self, number: u64) {
+        let Some(entry) = self.entry_mut(number) else { return };
         entry.standing = Standing::Void;
         entry.op = None;
-        Some(entry)
+        let payload = std::mem::take(&mut entry.payload);
+        self.bytes -= payload.len() as u64;
+    }
+
+    /// Drops the entries that are skipped, up to the first that is not.
+    pub(crate) fn pop_void(&mut self) {
+        while self.entries.front().is_some_and(|first| first.standing == Standing::Void) {
+            self.pop();
+        }
     }
 
     /// The connection that messages are written to first: the newest.
@@ -250,8 +276,16 @@ impl Mailbox {
     pub(crate) fn fall_behind(&mut self) {
         self.state = match self.state {
             KeyState::Unknown => KeyState::Unknown,
+            KeyState::Loading(Freshness::Outdated) => KeyState::Loading(Freshness::Outdated),
             KeyState::Loading(_) => KeyState::Loading(Freshness::Stale),
             KeyState::Behind | KeyState::CaughtUp => KeyState::Behind,
         };
+    }
+
+    /// Notes that the answer to a load under way will not know what was charged since.
+    pub(crate) fn outdate_load(&mut self) {
+        if let KeyState::Loading(freshness) = &mut self.state {
+            *freshness = Freshness::Outdated;
+        }
     }
 }

@@ -22,10 +22,17 @@ pub(crate) enum Pending {
     Bury { mailbox: u32, ids: Vec<MessageId>, reason: DeathReason, at: Time, attempt: u32 },
     /// Expired messages are being looked for.
     Expire,
-    /// Dead letters that are too old are being dropped.
-    PurgeDead,
-    /// Dead letters that are too many are being dropped.
-    TrimDead,
+    /// Dead letters are being dropped.
+    TrimDead(Excess),
+}
+
+/// Which dead letters are dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Excess {
+    /// Those that are too old.
+    Age,
+    /// Those that are too many.
+    Number,
 }
 
 /// A push that is being stored.
@@ -51,7 +58,7 @@ impl Pending {
             | Self::Remove { mailbox, .. }
             | Self::Retry { mailbox, .. }
             | Self::Bury { mailbox, .. } => Some(*mailbox),
-            Self::Expire | Self::PurgeDead | Self::TrimDead => None,
+            Self::Expire | Self::TrimDead(_) => None,
         }
     }
 
@@ -64,7 +71,7 @@ impl Pending {
             Self::Retry { .. } => "retry",
             Self::Bury { .. } => "bury",
             Self::Expire => "expire",
-            Self::PurgeDead | Self::TrimDead => "dead",
+            Self::TrimDead(_) => "dead",
         }
     }
 }

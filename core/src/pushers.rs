@@ -33,6 +33,8 @@ pub(crate) enum Reading {
     Paused,
     /// It sends no more, and is closed when all its pushes are answered.
     Finished,
+    /// They are, and the caller was told to close it.
+    Over,
 }
 
 /// An unanswered push.
@@ -82,6 +84,14 @@ impl Pushers {
 }
 
 impl Pusher {
+    /// Notes that the back end is to be read no further.
+    pub(crate) fn finish(&mut self) {
+        match self.reading {
+            Reading::On | Reading::Paused => self.reading = Reading::Finished,
+            Reading::Finished | Reading::Over => {}
+        }
+    }
+
     /// Counts a push that has been read.
     pub(crate) fn take(&mut self, bytes: usize) -> ReplyTo {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);

@@ -6,15 +6,14 @@
 use crate::config::BindPolicy;
 use crate::dialect::json;
 use crate::id::Key;
+use crate::lookup::Guard;
 use crate::mailbox::Mailbox;
 use hashbrown::HashTable;
-use siphasher::sip::SipHasher13;
-use std::hash::Hasher;
 
 /// All mailboxes in memory.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    hasher: SipHasher13,
+    guard: Guard,
     slots: Vec<Option<Mailbox>>,
     free: Vec<u32>,
     by_key: HashTable<u32>,
@@ -23,9 +22,9 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    pub(crate) fn new(secret: (u64, u64)) -> Self {
+    pub(crate) fn new(secret: u64) -> Self {
         Self {
-            hasher: SipHasher13::new_with_keys(secret.0, secret.1),
+            guard: Guard::new(secret),
             slots: Vec::new(),
             free: Vec::new(),
             by_key: HashTable::new(),
@@ -36,7 +35,7 @@ impl Registry {
     /// The slot of the key's mailbox, if there is one in memory.
     pub(crate) fn find(&self, key: &str) -> Option<u32> {
         let slots = &self.slots;
-        let found = self.by_key.find(hash(self.hasher, key), |&slot| &**key_of(slots, slot) == key);
+        let found = self.by_key.find(self.guard.hash(key), |&slot| &**key_of(slots, slot) == key);
         found.copied()
     }
 
@@ -57,9 +56,9 @@ impl Registry {
                 u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 mailboxes")
             }
         };
-        let (hasher, slots) = (self.hasher, &self.slots);
+        let (guard, slots) = (&self.guard, &self.slots);
         self.by_key
-            .insert_unique(hash(hasher, key), slot, |&slot| hash(hasher, key_of(slots, slot)));
+            .insert_unique(guard.hash(key), slot, |&slot| guard.hash(&**key_of(slots, slot)));
         slot
     }
 
@@ -80,7 +79,7 @@ impl Registry {
         }
         let slots = &self.slots;
         let key = &key_of(slots, slot);
-        let entry = self.by_key.find_entry(hash(self.hasher, key), |&other| other == slot);
+        let entry = self.by_key.find_entry(self.guard.hash(&***key), |&other| other == slot);
         entry.expect("a mailbox is found by its key").remove();
         self.slots[slot as usize] = None;
         self.free.push(slot);
@@ -131,17 +130,10 @@ impl Registry {
         if !key.starts_with('{') {
             return None;
         }
-        let mut hasher = self.hasher;
-        hasher.write(json::canonical(key)?.as_bytes());
-        Some(hasher.finish())
+        Some(self.guard.hash(&*json::canonical(key)?))
     }
 }
 
 fn key_of(slots: &[Option<Mailbox>], slot: u32) -> &Key {
     &slots[slot as usize].as_ref().expect("an indexed slot is in use").key
-}
-
-fn hash(mut hasher: SipHasher13, key: &str) -> u64 {
-    hasher.write(key.as_bytes());
-    hasher.finish()
 }

@@ -25,6 +25,8 @@ pub enum Store {
     Failing,
     /// Neither carries them out nor answers.
     Dead,
+    /// Carries out and answers what only reads, and fails the rest: its disk is full.
+    ReadOnly,
 }
 
 /// What clients do about pings.
@@ -146,6 +148,13 @@ impl World {
                 self.events.push_back(Event::Answered(op, answer));
             }
             Store::Dead => {}
+            Store::ReadOnly => {
+                let answer = match request {
+                    Op::Load { .. } | Op::Expire { .. } => self.model.apply(request),
+                    _ => Answer::Failed("disk full".to_owned()),
+                };
+                self.events.push_back(Event::Answered(op, answer));
+            }
         }
     }
 

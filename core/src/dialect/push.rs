@@ -5,7 +5,6 @@
 use super::json::{self, Value};
 use super::{php, trim};
 use crate::command::FailReason;
-use bytes::Bytes;
 use std::borrow::Cow;
 use std::str;
 
@@ -14,9 +13,8 @@ use std::str;
 pub struct Push<'a> {
     /// The key it is for. A part of the line where its spelling allows.
     pub key: Cow<'a, str>,
-    /// What is written to the client: the line itself, sharing its memory, or what is built from it
-    /// for `FunctionType` 1 and 2. Valid UTF-8.
-    pub payload: Bytes,
+    /// What is written to the client instead of the line itself, for `FunctionType` 1 and 2.
+    pub rebuilt: Option<String>,
 }
 
 /// Reads a line whose LF, and the CRs before it, are cut.
@@ -28,7 +26,7 @@ pub struct Push<'a> {
 ///   refused because the key they become is an accident of spelling.
 /// - [`EmptyKey`](FailReason::EmptyKey): nothing is left of `uid` when it is trimmed.
 /// - [`KeyTooLong`](FailReason::KeyTooLong): more than `max_key` bytes are.
-pub fn read(line: &Bytes, max_key: usize) -> Result<Push<'_>, FailReason> {
+pub fn read(line: &[u8], max_key: usize) -> Result<Push<'_>, FailReason> {
     let text = str::from_utf8(line).map_err(|_| FailReason::NotAnObject)?;
     let mut uid = None;
     let mut function_type = None;
@@ -49,11 +47,8 @@ pub fn read(line: &Bytes, max_key: usize) -> Result<Push<'_>, FailReason> {
     if length > max_key {
         return Err(FailReason::KeyTooLong);
     }
-    let payload = match Kind::of(function_type, &uid) {
-        Some(kind) => rebuild(text, kind).into(),
-        None => line.clone(),
-    };
-    Ok(Push { key: trimmed(uid), payload })
+    let rebuilt = Kind::of(function_type, &uid).map(|kind| rebuild(text, kind));
+    Ok(Push { key: trimmed(uid), rebuilt })
 }
 
 /// The text without what [`trim`] cuts.

@@ -5,8 +5,8 @@ use crate::backoff;
 use crate::command::{FailReason, Reply};
 use crate::config::Detail;
 use crate::id::{MessageId, OpId};
-use crate::mailbox::{KeyState, Standing};
-use crate::operations::{Pending, PendingAppend};
+use crate::mailbox::{Entry, KeyState, Standing};
+use crate::operations::{Excess, Pending, PendingAppend};
 use crate::record::{DeathReason, DeliveryRecord, PushRecord, Record, StoreRecord};
 use crate::store::{Answer, Appended, DeadAnswer, DeadFilter, DeadOp, Expired, Op, Promise};
 use std::collections::BTreeMap;
@@ -65,20 +65,15 @@ impl Gateway {
             }
             (Pending::Retry { .. }, Answer::Retried) => {}
             (Pending::Bury { mailbox, reason, .. }, Answer::Buried(ids)) => {
+                self.mailbox(mailbox).burying -= 1;
                 self.on_buried(mailbox, reason, &ids);
+                if std::mem::take(&mut self.mailbox(mailbox).crowded) {
+                    self.pump(mailbox);
+                }
             }
             (Pending::Expire, Answer::Expired(expired)) => self.on_expired(expired),
-            (Pending::PurgeDead, Answer::Dead(DeadAnswer::Purged(count))) => {
-                self.on_dead_dropped(count);
-                if count >= u64::from(super::deadlines::SWEEP_LIMIT) {
-                    self.purge_dead();
-                }
-            }
-            (Pending::TrimDead, Answer::Dead(DeadAnswer::Purged(count))) => {
-                self.on_dead_dropped(count);
-                if count >= u64::from(super::deadlines::SWEEP_LIMIT) {
-                    self.trim_dead();
-                }
+            (Pending::TrimDead(excess), Answer::Dead(DeadAnswer::Purged(count))) => {
+                self.on_dead_dropped(excess, count);
             }
             (pending, answer) => panic!("the store answered {pending:?} with {answer:?}"),
         }
@@ -98,6 +93,8 @@ impl Gateway {
                 self.reply(to, Reply::Queued(into));
             }
             Appended::Duplicate { first, promise } => {
+                // The first may be one whose storage had an unclear end: a load finds it.
+                self.mailbox(append.mailbox).fall_behind();
                 self.drop_held(&append);
                 let Some(to) = append.reply else { return };
                 let key = self.registry.get(append.mailbox).key.clone();
@@ -128,12 +125,16 @@ impl Gateway {
             }
             Some(number) => {
                 let entry = self.mailbox(slot).entry_mut(number);
-                let entry = entry.filter(|entry| entry.id == append.id);
-                match entry.map(|entry| (entry.op.take(), &mut entry.standing)) {
-                    Some((_, standing @ Standing::Held)) => *standing = Standing::Ready,
-                    Some(_) => {}
-                    None if append.was_held => written = false,
-                    None => {}
+                if let Some(entry) = entry.filter(|entry| entry.id == append.id) {
+                    entry.op = None;
+                    if entry.standing == Standing::Held {
+                        entry.standing = Standing::Ready;
+                        self.pump(slot);
+                    }
+                    let entry = self.registry.get(slot).entry(number);
+                    written = entry.is_none_or(Entry::was_written);
+                } else if append.was_held {
+                    written = false;
                 }
             }
         }
@@ -146,7 +147,7 @@ impl Gateway {
             }
             self.reply(to, if written { Reply::Ok(id) } else { Reply::Queued(id) });
         }
-        if append.entry.is_none() || append.was_held {
+        if append.entry.is_none() {
             self.pump(slot);
         }
     }
@@ -158,6 +159,7 @@ impl Gateway {
         if mailbox.entry(number).is_some_and(|entry| entry.id == append.id) {
             mailbox.void(number);
             self.pump(append.mailbox);
+            self.mailbox(append.mailbox).pop_void();
         }
     }
 
@@ -188,7 +190,10 @@ impl Gateway {
             let key = self.registry.get(slot).key.clone();
             self.record_delivery(key, DeliveryRecord::Died { id, reason });
         }
-        self.note_deaths(ids.len());
+        self.sweep.died += ids.len() as u64;
+        if self.sweep.died >= u64::from(super::deadlines::SWEEP_LIMIT) {
+            self.drop_dead(Excess::Number);
+        }
     }
 
     /// Buries the expired messages that are not being delivered, and asks for more when there may
@@ -203,12 +208,13 @@ impl Gateway {
         for (key, mut ids) in by_key {
             let slot = self.registry.find_or_insert(&key, self.config.bind);
             let mailbox = self.registry.get(slot);
-            if matches!(mailbox.state, KeyState::Loading(_)) {
-                // What the load brings is being judged; the next sweep sees what is left.
+            if matches!(mailbox.state, KeyState::Loading(_)) || mailbox.burying > 0 {
+                // What the load brings is being judged, or these are being buried already; the next
+                // sweep sees what is left.
                 continue;
             }
-            let window = mailbox.ids();
-            ids.retain(|id| !window.contains(id));
+            let known = self.known_ids(slot);
+            ids.retain(|id| !known.contains(id));
             self.bury(slot, ids, DeathReason::Ttl);
             self.registry.dispose(slot);
         }
@@ -217,10 +223,13 @@ impl Gateway {
         }
     }
 
-    fn on_dead_dropped(&mut self, count: u64) {
+    fn on_dead_dropped(&mut self, excess: Excess, count: u64) {
         if count > 0 {
             let op = OpId { slot: 0, generation: 0 };
             self.record(Record::Store(op, StoreRecord::DeadDropped { count }));
+        }
+        if count >= u64::from(super::deadlines::SWEEP_LIMIT) {
+            self.drop_dead(excess);
         }
     }
 
@@ -245,7 +254,7 @@ impl Gateway {
                 self.park(op, again, attempt);
             }
             // The next sweep tries again.
-            Pending::Expire | Pending::PurgeDead | Pending::TrimDead => {}
+            Pending::Expire | Pending::TrimDead(_) => {}
         }
     }
 
@@ -289,7 +298,7 @@ impl Gateway {
     /// Gives the store an operation that can be made from what is remembered of it.
     pub(super) fn issue_again(&mut self, pending: Pending) {
         let request = match &pending {
-            Pending::Append(_) | Pending::Expire | Pending::PurgeDead | Pending::TrimDead => {
+            Pending::Append(_) | Pending::Expire | Pending::TrimDead(_) => {
                 unreachable!("{pending:?} is never given again")
             }
             Pending::Load { mailbox, .. } => self.load_op(*mailbox),
@@ -317,17 +326,24 @@ impl Gateway {
         self.issue(Pending::Expire, Op::Expire { now: self.now, after, limit });
     }
 
-    /// Drops dead letters that are too old.
-    pub(super) fn purge_dead(&mut self) {
-        let until = Some(self.now - self.config.dead_keep);
-        let filter = DeadFilter { until, ..DeadFilter::default() };
-        let limit = super::deadlines::SWEEP_LIMIT;
-        self.issue(Pending::PurgeDead, Op::Dead(DeadOp::Purge { filter, limit }));
+    /// Drops dead letters that are too old or too many.
+    pub(super) fn sweep_dead(&mut self) {
+        self.drop_dead(Excess::Age);
+        self.drop_dead(Excess::Number);
     }
 
-    /// Drops dead letters that are too many.
-    pub(super) fn trim_dead(&mut self) {
-        let (keep, limit) = (self.config.dead_limit, super::deadlines::SWEEP_LIMIT);
-        self.issue(Pending::TrimDead, Op::Dead(DeadOp::Trim { keep, limit }));
+    fn drop_dead(&mut self, excess: Excess) {
+        let limit = super::deadlines::SWEEP_LIMIT;
+        let op = match excess {
+            Excess::Age => {
+                let until = Some(self.now - self.config.dead_keep);
+                DeadOp::Purge { filter: DeadFilter { until, ..DeadFilter::default() }, limit }
+            }
+            Excess::Number => {
+                self.sweep.died = 0;
+                DeadOp::Trim { keep: self.config.dead_limit, limit }
+            }
+        };
+        self.issue(Pending::TrimDead(excess), Op::Dead(op));
     }
 }

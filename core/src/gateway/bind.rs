@@ -9,7 +9,7 @@ use crate::id::{ConnId, Key, MessageId};
 use crate::mailbox::{Entry, Freshness, KeyState, Standing};
 use crate::operations::Pending;
 use crate::record::{ConnRecord, DeathReason, DeliveryRecord, Dialect};
-use crate::store::Retry;
+use crate::store::{Promise, Retry};
 use crate::time::Time;
 use bytestring::ByteString;
 use std::collections::VecDeque;
@@ -126,7 +126,7 @@ impl Gateway {
             KeyState::Loading(_) => 2,
         };
         if loads == 2 {
-            self.mailbox(slot).state = KeyState::Loading(Freshness::Stale);
+            self.mailbox(slot).fall_behind();
         }
         if loads > 0 {
             let until = Until::Loads(loads);
@@ -148,7 +148,7 @@ impl Gateway {
         let Phase::Bound(binding) = std::mem::replace(&mut conn.phase, Phase::Unbound) else {
             return;
         };
-        conn.pings.outstanding = None;
+        conn.pings.forget();
         let slot = binding.mailbox;
         let mailbox = self.registry.get_mut(slot);
         mailbox.crowded = false;
@@ -185,8 +185,8 @@ impl Gateway {
         }
         let mailbox = self.mailbox(slot);
         mailbox.state = match mailbox.state {
-            // The answer is still to come, and finds nobody to write to.
-            KeyState::Loading(_) => KeyState::Loading(Freshness::Stale),
+            // The answer is still to come, and does not know of the tries that fail here.
+            KeyState::Loading(_) => KeyState::Loading(Freshness::Outdated),
             KeyState::Unknown | KeyState::Behind | KeyState::CaughtUp => KeyState::Unknown,
         };
         mailbox.resume_at = Time::EPOCH;
@@ -212,6 +212,14 @@ impl Gateway {
         if entry.standing != Standing::Ready || self.running == Running::Stopping {
             return;
         }
+        if !entry.was_written() {
+            // It stood behind one that was held. No try of it has failed.
+            let append = entry.op.and_then(|op| self.operations.get_mut(op));
+            if let Some(Pending::Append(append)) = append {
+                append.promise = Promise::Queued;
+            }
+            return;
+        }
         let tries = entry.tries + 1;
         self.record_delivery(key, DeliveryRecord::TryFailed { id, tries });
         if tries >= self.config.retry_max {
@@ -229,6 +237,9 @@ impl Gateway {
         retries: Vec<Retry>,
         dead: Vec<MessageId>,
     ) {
+        if !retries.is_empty() || !dead.is_empty() {
+            self.mailbox(slot).outdate_load();
+        }
         if !retries.is_empty() {
             self.issue_again(Pending::Retry { mailbox: slot, retries, attempt: 0 });
         }
@@ -239,6 +250,7 @@ impl Gateway {
     pub(super) fn bury(&mut self, slot: u32, ids: Vec<MessageId>, reason: DeathReason) {
         if !ids.is_empty() {
             let at = self.now;
+            self.mailbox(slot).burying += 1;
             self.issue_again(Pending::Bury { mailbox: slot, ids, reason, at, attempt: 0 });
         }
     }

@@ -44,16 +44,18 @@ impl Gateway {
     }
 
     fn check_mailboxes(&self) {
-        let mut pending =
-            vec![0_u32; self.registry.iter().map(|(s, _)| s as usize + 1).max().unwrap_or(0)];
+        let slots = self.registry.iter().map(|(slot, _)| slot as usize + 1).max().unwrap_or(0);
+        let (mut pending, mut burying) = (vec![0_u32; slots], vec![0_u32; slots]);
         for operation in self.operations.iter() {
             if let Some(slot) = operation.mailbox() {
                 pending[slot as usize] += 1;
+                burying[slot as usize] += u32::from(matches!(operation, Pending::Bury { .. }));
             }
         }
         for (slot, mailbox) in self.registry.iter() {
             let key = &mailbox.key;
             assert_eq!(mailbox.pending, pending[slot as usize], "operations on {key}");
+            assert_eq!(mailbox.burying, burying[slot as usize], "burials of {key}");
             let bytes: u64 = mailbox.entries().map(|entry| entry.payload.len() as u64).sum();
             assert_eq!(mailbox.bytes, bytes, "bytes in the window of {key}");
             assert_eq!(
@@ -75,6 +77,11 @@ impl Gateway {
                     mailbox.state
                 );
             }
+            let first = mailbox.entries().next();
+            assert!(
+                first.is_none_or(|first| first.standing != Standing::Void),
+                "the window of {key} begins with an entry that is skipped"
+            );
             for entry in mailbox.entries() {
                 self.check_entry(slot, entry);
             }

@@ -87,9 +87,12 @@ impl Gateway {
         if let Some(outstanding) = &mut conn.pings.outstanding {
             outstanding.drained = true;
         }
-        let Speech::Mute(Drain::Asked(mark, bytes)) = conn.pings.speech else { return };
+        let Speech::Mute(drain) = conn.pings.speech else { return };
         conn.pings.speech = Speech::Mute(Drain::Idle);
-        self.confirm(id, mark, bytes);
+        match drain {
+            Drain::Asked(mark, bytes) => self.confirm(id, mark, bytes),
+            Drain::Idle | Drain::Stale => {}
+        }
         self.ask_drained(id);
     }
 
@@ -167,11 +170,13 @@ impl Gateway {
     }
 
     fn settle_for(&mut self, slot: u32, id: ConnId) {
-        let pending_from = self.first_pending(slot);
-        self.pop_confirmed(slot, id, |mailbox| {
-            mailbox.base() < pending_from && mailbox.entry(mailbox.base()).is_some_and(|e| e.acked)
-        });
-        self.fail_untargeted(slot);
+        let decided = self.first_pending(slot).min(self.registry.get(slot).end());
+        while self.registry.get(slot).base() < decided {
+            self.pop_confirmed(slot, id, |mailbox| {
+                mailbox.base() < decided && mailbox.entry(mailbox.base()).is_some_and(|e| e.acked)
+            });
+            self.fail_untargeted(slot, decided);
+        }
     }
 
     /// The first entry that some connection may still confirm. Later connections join at later
@@ -183,12 +188,12 @@ impl Gateway {
         pending.unwrap_or(mailbox.end())
     }
 
-    /// Fails the try of entries whose every target has closed without confirming.
-    fn fail_untargeted(&mut self, slot: u32) {
-        let pending_from = self.first_pending(slot);
+    /// Fails the try of the first entries before `decided` that nobody has confirmed: their every
+    /// target has closed.
+    fn fail_untargeted(&mut self, slot: u32, decided: u64) {
         let (mut retries, mut dead) = (Vec::new(), Vec::new());
-        while self.registry.get(slot).base() < pending_from {
-            let Some(entry) = self.mailbox(slot).pop() else { break };
+        while self.registry.get(slot).base() < decided {
+            let Some(entry) = self.mailbox(slot).pop_if(|entry| !entry.acked) else { break };
             if entry.standing == Standing::Ready {
                 self.mailbox(slot).fall_behind();
             }
@@ -215,6 +220,7 @@ impl Gateway {
             bytes += entry.payload.len() as u64;
             self.promise_kept(slot, &entry);
         }
+        self.mailbox(slot).pop_void();
         let (Some(&first), Some(&last)) = (ids.first(), ids.last()) else {
             return self.reuse_ids(ids);
         };

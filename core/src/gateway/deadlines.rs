@@ -18,7 +18,8 @@ const SOON: Span = Span::from_millis(50);
 /// How long answers wait for the messages that were waiting at bind while nothing moves.
 const BACKLOG_PATIENCE: Span = Span::from_secs(1);
 
-/// How many expired messages or dead letters one sweep operation handles.
+/// How many expired messages or dead letters one sweep operation handles, and after how many deaths
+/// dead letters are counted before their time.
 pub(super) const SWEEP_LIMIT: u32 = 1_000;
 
 /// How often dead letters are checked for age and number.
@@ -46,7 +47,7 @@ pub(super) struct Sweep {
     expiry_at: Option<Time>,
     dead_at: Time,
     /// How many messages died since dead letters were last counted.
-    died: u32,
+    pub(super) died: u64,
 }
 
 impl Gateway {
@@ -94,8 +95,7 @@ impl Gateway {
         self.sweep_expired(None);
         if self.sweep.dead_at <= self.now {
             self.sweep.dead_at = self.now + DEAD_SWEEP_INTERVAL;
-            self.purge_dead();
-            self.trim_dead();
+            self.sweep_dead();
         }
     }
 
@@ -103,17 +103,6 @@ impl Gateway {
         let interval = self.config.ttl.divided_by(100);
         let interval = interval.clamp(Span::from_secs(1), Span::from_secs(10));
         self.sweep.expiry_at = Some(self.now + interval);
-    }
-
-    /// Counts deaths, so that a flood of them does not have to wait for the regular work: there are
-    /// never many more dead letters than `dead_limit`.
-    pub(super) fn note_deaths(&mut self, count: usize) {
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        self.sweep.died = self.sweep.died.saturating_add(count);
-        if self.sweep.died >= SWEEP_LIMIT {
-            self.sweep.died = 0;
-            self.trim_dead();
-        }
     }
 
     /// Starts the regular work with the first event.

@@ -107,11 +107,15 @@ impl Gateway {
         }
     }
 
-    /// Passes over an entry that is not written.
+    /// Passes over an entry that is not written. Behind one that is in flight it takes room until a
+    /// ping has covered it.
     pub(super) fn skip_entry(&mut self, id: ConnId, number: u64) {
+        let now = self.now;
         let binding = self.binding_mut(id);
         binding.skip_to(number + 1);
-        binding.written_to = binding.written_to.max(number + 1);
+        if binding.in_flight() > 0 {
+            binding.uncovered_since = binding.uncovered_since.min(now);
+        }
     }
 
     /// Gives the answers that waited for the backlog, when it is written.
@@ -174,6 +178,11 @@ impl Gateway {
             mailbox.state = KeyState::Unknown;
             return;
         }
+        if freshness == Freshness::Outdated {
+            mailbox.state = KeyState::Behind;
+            self.note_tail(slot, loaded.tail);
+            return self.pump(slot);
+        }
         let known = self.known_ids(slot);
         let (mut dead, mut complete) = (Vec::new(), true);
         let last = loaded.messages.last().map(|message| message.position);
@@ -197,7 +206,13 @@ impl Gateway {
         let caught_up = complete && last == loaded.tail && freshness == Freshness::Fresh;
         let mailbox = self.mailbox(slot);
         mailbox.state = if caught_up { KeyState::CaughtUp } else { KeyState::Behind };
-        self.bury(slot, dead, DeathReason::Ttl);
+        if !dead.is_empty() {
+            // Until they are buried, every load brings them again.
+            mailbox.crowded |= !caught_up;
+            if mailbox.burying == 0 {
+                self.bury(slot, dead, DeathReason::Ttl);
+            }
+        }
         self.note_tail(slot, loaded.tail);
         self.pump(slot);
         self.arm_mailbox(slot);
@@ -273,7 +288,7 @@ impl Gateway {
     }
 
     /// The messages that a load may return although they are being delivered or removed.
-    fn known_ids(&self, slot: u32) -> BTreeSet<MessageId> {
+    pub(super) fn known_ids(&self, slot: u32) -> BTreeSet<MessageId> {
         let mailbox = self.registry.get(slot);
         let mut known = mailbox.ids();
         known.extend(mailbox.removed_ids());

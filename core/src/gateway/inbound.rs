@@ -67,9 +67,13 @@ impl Gateway {
         conn.phase = Phase::Unbound;
         conn.heard_at = patience;
         if let Some(key) = url::key(target, self.config.url_key) {
-            let dialect =
-                if Key::new(key.as_str()).is_digits() { Dialect::Web } else { Dialect::Other };
-            self.bind(id, Key::new(key), dialect, None);
+            let message = inbound::read(&key, Standing::Unbound, self.config.dialects);
+            let dialect = match message {
+                Message::Web => Dialect::Web,
+                Message::Office(_) => Dialect::Office,
+                Message::Device(_) | Message::Monitor(_) | Message::Other => Dialect::Other,
+            };
+            self.bind_text(id, &ByteString::from(key.as_str()), dialect, None);
         }
     }
 
@@ -169,6 +173,8 @@ impl Gateway {
             return self.answer(id, Dialect::Device, answer);
         }
         if bound.is_some() {
+            // The answers held back for what waits under the old id are owed all the same.
+            self.release_answers(id);
             self.unbind(id);
         }
         self.bind(id, key, Dialect::Device, Some(answer));

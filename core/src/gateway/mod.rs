@@ -24,7 +24,7 @@ use crate::event::Event;
 use crate::id::{ConnId, Key, MessageId};
 use crate::mailbox::Mailbox;
 use crate::operations::{Operations, Pending};
-use crate::pushers::{Pushers, Reading, ReplyTo};
+use crate::pushers::{Pushers, ReplyTo};
 use crate::record::{ConnRecord, DeliveryRecord, PushRecord, Record};
 use crate::registry::Registry;
 use crate::store::Op;
@@ -79,7 +79,7 @@ impl Gateway {
     #[must_use]
     pub fn new(config: Config, incarnation: u32, seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let secret = (rng.next_u64(), rng.next_u64());
+        let secret = rng.next_u64();
         Self {
             config,
             rng,
@@ -146,7 +146,7 @@ impl Gateway {
         let open: Vec<_> = self.pushers.iter().map(|pusher| pusher.id).collect();
         for id in open {
             if let Some(pusher) = self.pushers.get_mut(id) {
-                pusher.reading = Reading::Finished;
+                pusher.finish();
             }
             self.flush_replies(id);
         }

@@ -44,8 +44,8 @@ impl Gateway {
         }
         match event {
             PusherEvent::Opened => {}
-            PusherEvent::LineReceived(line) => self.on_line(id, &line),
-            PusherEvent::LineTooLong { bytes } => self.on_long_line(id, bytes),
+            PusherEvent::LineReceived(line) => self.on_line(id, line),
+            PusherEvent::LineTooLong { bytes: _ } => self.on_long_line(id),
             PusherEvent::Requested(request) => self.on_request(id, &request),
             PusherEvent::Finished { unfinished } => self.on_finished(id, unfinished),
             PusherEvent::Closed => {
@@ -54,21 +54,26 @@ impl Gateway {
         }
     }
 
-    fn on_line(&mut self, pusher: PusherId, line: &Bytes) {
+    fn on_line(&mut self, pusher: PusherId, line: Bytes) {
         let to = self.take_push(pusher, line.len());
-        match dialect::push::read(line, self.config.max_key as usize) {
+        if self.running == Running::Stopping {
+            return self.refuse(to, FailReason::Stopping, line);
+        }
+        match dialect::push::read(&line, self.config.max_key as usize) {
             Ok(push) => {
-                let (payload, ttl) = (push.payload, self.config.ttl);
-                self.accept(to, &push.key, Accepted { payload, idempotency: None, ttl });
+                let slot = self.registry.find_or_insert(&push.key, self.config.bind);
+                let payload = push.rebuilt.map_or(line, Bytes::from);
+                let ttl = self.config.ttl;
+                self.accept(to, slot, Accepted { payload, idempotency: None, ttl });
             }
-            Err(reason) => self.refuse(to, reason, line.clone()),
+            Err(reason) => self.refuse(to, reason, line),
         }
     }
 
-    fn on_long_line(&mut self, id: PusherId, bytes: u64) {
+    fn on_long_line(&mut self, id: PusherId) {
         let record = PushRecord::Refused { reason: FailReason::TooLong, content: Bytes::new() };
         self.record(Record::Push(id, record));
-        self.on_finished(id, bytes);
+        self.on_finished(id, 0);
     }
 
     fn on_request(&mut self, pusher: PusherId, request: &PushRequest) {
@@ -81,6 +86,8 @@ impl Gateway {
             Some(FailReason::KeyTooLong)
         } else if payload.len() as u64 > self.config.max_push_line {
             Some(FailReason::TooLong)
+        } else if self.running == Running::Stopping {
+            Some(FailReason::Stopping)
         } else {
             None
         };
@@ -90,14 +97,15 @@ impl Gateway {
         let window = self.config.dedup_window;
         let idempotency = request.idempotency.clone().map(|name| Idempotency { name, window });
         let ttl = request.ttl.unwrap_or(self.config.ttl);
-        self.accept(to, &key, Accepted { payload, idempotency, ttl });
+        let slot = self.registry.find_or_insert(&key, self.config.bind);
+        self.accept(to, slot, Accepted { payload, idempotency, ttl });
     }
 
     fn on_finished(&mut self, id: PusherId, unfinished: u64) {
         if unfinished > 0 {
             self.record(Record::Push(id, PushRecord::Unfinished { bytes: unfinished }));
         }
-        self.pushers.get_mut(id).expect("checked by the caller").reading = Reading::Finished;
+        self.pushers.get_mut(id).expect("checked by the caller").finish();
         self.flush_replies(id);
     }
 
@@ -131,6 +139,7 @@ impl Gateway {
             self.emit(Command::Resume { pusher: id });
             self.record(Record::Push(id, PushRecord::Resumed));
         } else if pusher.reading == Reading::Finished && pusher.unanswered() == 0 {
+            pusher.reading = Reading::Over;
             self.emit(Command::Finish { pusher: id });
         }
     }
@@ -145,12 +154,8 @@ impl Gateway {
         MessageId { incarnation: self.incarnation, counter: self.last_message }
     }
 
-    fn accept(&mut self, to: ReplyTo, key: &str, push: Accepted) {
-        if self.running == Running::Stopping {
-            return self.refuse(to, FailReason::Stopping, push.payload);
-        }
+    fn accept(&mut self, to: ReplyTo, slot: u32, push: Accepted) {
         let id = self.next_message();
-        let slot = self.registry.find_or_insert(key, self.config.bind);
         if self.records(Detail::Outcomes) {
             let (key, content) = (self.registry.get(slot).key.clone(), push.payload.clone());
             self.record_push(to, PushRecord::Prepared { key, id, content });
@@ -222,8 +227,11 @@ impl Gateway {
     ) -> OpId {
         let was_held = entry.is_some() && push.idempotency.is_some();
         let mailbox = self.registry.get(slot);
+        // What is about to leave the mailbox stands for no new push.
+        let settled = mailbox.removing == 0 && mailbox.burying == 0;
         let offline = mailbox.conns.is_empty();
-        let merge = offline && self.config.dedup == Dedup::On && push.idempotency.is_none();
+        let merge = offline && settled && push.idempotency.is_none();
+        let merge = merge && self.config.dedup == Dedup::On;
         let append = Append {
             key: mailbox.key.clone(),
             id,
@@ -232,7 +240,7 @@ impl Gateway {
             expires_at: self.now + push.ttl,
             promise,
             idempotency: push.idempotency,
-            merge_within: merge.then_some(self.config.dedup_window),
+            merge_within: merge.then_some(self.config.dedup_window.min(push.ttl)),
             limit: self.config.mailbox_limit,
             window_end: mailbox.window_end(id),
         };

@@ -125,7 +125,7 @@ fn listen_command() -> Command {
                 .long("max-attempts")
                 .value_name("N")
                 .value_parser(value_parser!(u32).range(1..))
-                .help("Give up after this many attempts in a row [default: never]"),
+                .help("Give up after this many further attempts in a row [default: never]"),
         )
 }
 

@@ -22,7 +22,7 @@ fn tell(line: &str) {
 
 /// The addresses behind `host:port`.
 fn resolve(name: &str) -> Result<Vec<SocketAddr>, String> {
-    let wanted = "write host:port, as in 127.0.0.1:5001";
+    let wanted = "write host:port, as in 127.0.0.1:5001 (clients) or 127.0.0.1:5002 (pushes)";
     let found: Vec<_> = name
         .to_socket_addrs()
         .map_err(|error| format!("cannot find {name}: {error}; {wanted}"))?

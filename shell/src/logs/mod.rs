@@ -38,7 +38,8 @@ pub struct LogOptions {
     pub file: Option<PathBuf>,
     /// How many bytes of a content are shown.
     pub content_max: usize,
-    /// How many records may wait for the log thread. As many again may be in its hands.
+    /// How many records may wait for the log thread, as far as their contents have no more than
+    /// 64 MiB together. As many again may be in its hands.
     pub queue: usize,
 }
 

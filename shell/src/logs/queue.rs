@@ -11,11 +11,14 @@ use crate::journal::{Journal, Trouble};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
-use steadfast_core::record::Record;
+use steadfast_core::record::{ConnRecord, PushRecord, Record};
 use steadfast_core::time::Time;
 
 /// Records are handed over before the turn ends once there are so many.
 const GATHERED_AT_MOST: usize = 4_096;
+
+/// The contents of the records that wait may have so many bytes together, and one content more.
+const CONTENT_AT_MOST: usize = 64 << 20;
 
 /// What there is to log.
 #[derive(Debug)]
@@ -26,16 +29,40 @@ pub(super) enum Entry {
     Trouble(Trouble),
 }
 
+impl Entry {
+    /// How many bytes of messages it keeps in memory.
+    fn content(&self) -> usize {
+        match self {
+            Self::Record(
+                Record::Connection(
+                    _,
+                    ConnRecord::Received { content, .. }
+                    | ConnRecord::HeartbeatReceived { content, .. }
+                    | ConnRecord::HeartbeatAnswered { content, .. },
+                )
+                | Record::Push(
+                    _,
+                    PushRecord::Prepared { content, .. } | PushRecord::Refused { content, .. },
+                ),
+            ) => content.len(),
+            Self::Record(_) | Self::Trouble(_) => 0,
+        }
+    }
+}
+
 /// What is shared by the loop and the log thread.
 #[derive(Debug)]
 pub struct Queue {
     limit: usize,
+    content_limit: usize,
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     records: Vec<(Time, Entry)>,
+    /// Bytes of their contents.
+    content: usize,
     /// What did not fit since the thread last looked.
     dropped: u64,
     closed: bool,
@@ -56,7 +83,12 @@ impl Queue {
     /// A queue for so many records.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit, inner: Mutex::default() }
+        Self::with_content_limit(limit, CONTENT_AT_MOST)
+    }
+
+    /// A queue for so many records whose contents have so many bytes together.
+    pub(super) fn with_content_limit(limit: usize, content_limit: usize) -> Self {
+        Self { limit, content_limit, inner: Mutex::default() }
     }
 
     /// Nothing more will come: the log thread ends once it has written what there is.
@@ -76,6 +108,7 @@ impl Queue {
         assert!(records.is_empty());
         let mut inner = self.lock();
         mem::swap(&mut inner.records, records);
+        inner.content = 0;
         Found { dropped: mem::take(&mut inner.dropped), closed: inner.closed }
     }
 
@@ -100,8 +133,11 @@ pub struct LogJournal {
     queue: Arc<Queue>,
     level: LogLevel,
     gathered: Vec<(Time, Entry)>,
-    /// How many more records may be gathered.
+    /// Bytes of the contents of what is gathered.
+    content: usize,
+    /// How many more records may be gathered, and bytes of contents.
     room: usize,
+    content_room: usize,
     dropped: u64,
 }
 
@@ -109,19 +145,24 @@ impl LogJournal {
     /// The loop's end of `queue`, for records of this level and above.
     #[must_use]
     pub fn new(queue: Arc<Queue>, level: LogLevel) -> Self {
-        let room = queue.limit;
-        Self { queue, level, gathered: Vec::new(), room, dropped: 0 }
+        let (room, content_room) = (queue.limit, queue.content_limit);
+        Self { queue, level, gathered: Vec::new(), content: 0, room, content_room, dropped: 0 }
+    }
+
+    fn is_full(&self) -> bool {
+        self.gathered.len() >= self.room || self.content >= self.content_room
     }
 
     fn gather(&mut self, now: Time, entry: Entry) {
-        if self.gathered.is_empty() && self.room == 0 && self.dropped == 0 {
+        if self.gathered.is_empty() && self.is_full() && self.dropped == 0 {
             // The room is as of the last turn: the log thread may have made more since.
             self.hand_over();
         }
-        if self.gathered.len() >= self.room {
+        if self.is_full() {
             self.dropped += 1;
             return;
         }
+        self.content += entry.content();
         self.gathered.push((now, entry));
         if self.gathered.len() >= GATHERED_AT_MOST {
             self.hand_over();
@@ -135,8 +176,10 @@ impl LogJournal {
         } else {
             inner.records.append(&mut self.gathered);
         }
+        inner.content += mem::take(&mut self.content);
         inner.dropped += mem::take(&mut self.dropped);
         self.room = self.queue.limit - inner.records.len();
+        self.content_room = self.queue.content_limit.saturating_sub(inner.content);
         let thread = inner.asleep.take();
         drop(inner);
         if let Some(thread) = thread {

@@ -173,6 +173,25 @@ fn there_is_room_again_once_the_thread_has_taken_what_waited() {
 }
 
 #[test]
+fn large_contents_fill_the_queue_too() {
+    let queue = Arc::new(queue::Queue::with_content_limit(100, 10));
+    let mut journal = LogJournal::new(Arc::clone(&queue), LogLevel::Debug);
+    for content in ["123456", "123456", "123456", ""] {
+        journal.record(NOON, received(content));
+    }
+    journal.turn_ended();
+    journal.record(NOON, received("also"));
+    journal.turn_ended();
+    let mut records = Vec::new();
+    let found = queue.take(&mut records);
+    assert_eq!((records.len(), found.dropped), (2, 3));
+    records.clear();
+    journal.record(NOON, received("1234567890123"));
+    journal.turn_ended();
+    assert_eq!((queue.take(&mut records).dropped, records.len()), (0, 1));
+}
+
+#[test]
 fn dropped_records_get_a_line_of_their_own() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("sf.log");

@@ -10,9 +10,8 @@
 //! Invariants: every waiting message has one unmarked entry; the queue ascends strictly; its first
 //! entry is unmarked; marked entries are at most as many as the others and [`SLACK`].
 
-use crate::id::MessageId;
 use crate::store::ExpiryCursor;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::iter::from_fn;
 use std::ops::Bound;
 
@@ -27,13 +26,23 @@ pub(super) struct Expiry {
     base: u64,
     /// How many entries of the queue are marked.
     marked: usize,
-    late: BTreeSet<ExpiryCursor>,
+    late: BTreeMap<ExpiryCursor, Place>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     cursor: ExpiryCursor,
+    place: Place,
     waits: bool,
+}
+
+/// Where a message waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Index of its mailbox.
+    pub(super) mailbox: usize,
+    /// Its position there.
+    pub(super) position: u64,
 }
 
 /// Where a message's entry is.
@@ -47,13 +56,13 @@ pub(super) enum Number {
 
 impl Expiry {
     /// Adds the entry of a message that waits from now on, and tells where it is.
-    pub(super) fn insert(&mut self, cursor: ExpiryCursor) -> Number {
+    pub(super) fn insert(&mut self, cursor: ExpiryCursor, place: Place) -> Number {
         if self.in_order.back().is_none_or(|last| last.cursor < cursor) {
-            self.in_order.push_back(Entry { cursor, waits: true });
+            self.in_order.push_back(Entry { cursor, place, waits: true });
             return Number::InOrder(self.base + self.in_order.len() as u64 - 1);
         }
-        let is_new = self.late.insert(cursor);
-        assert!(is_new, "a message has one entry");
+        let known = self.late.insert(cursor, place);
+        assert!(known.is_none(), "a message has one entry");
         Number::Late
     }
 
@@ -63,12 +72,12 @@ impl Expiry {
         &mut self,
         cursor: ExpiryCursor,
         number: Number,
-        renumber: impl FnMut(MessageId, Number),
+        renumber: impl FnMut(Place, Number),
     ) {
         match number {
             Number::Late => {
-                let was_there = self.late.remove(&cursor);
-                assert!(was_there, "a message has an entry");
+                let place = self.late.remove(&cursor);
+                assert!(place.is_some(), "a message has an entry");
             }
             Number::InOrder(number) => {
                 let index = usize::try_from(number - self.base).expect("an index into the queue");
@@ -92,24 +101,28 @@ impl Expiry {
         }
     }
 
-    fn clean_up(&mut self, mut renumber: impl FnMut(MessageId, Number)) {
+    fn clean_up(&mut self, mut renumber: impl FnMut(Place, Number)) {
         self.in_order.retain(|entry| entry.waits);
         self.marked = 0;
         for (number, entry) in (self.base..).zip(&self.in_order) {
-            renumber(entry.cursor.id, Number::InOrder(number));
+            renumber(entry.place, Number::InOrder(number));
         }
     }
 
-    /// The entries behind `after` in order.
-    pub(super) fn after(&self, after: Option<ExpiryCursor>) -> impl Iterator<Item = ExpiryCursor> {
+    /// The messages behind `after` in order.
+    pub(super) fn after(
+        &self,
+        after: Option<ExpiryCursor>,
+    ) -> impl Iterator<Item = (ExpiryCursor, Place)> {
         let start =
             after.map_or(0, |after| self.in_order.partition_point(|entry| entry.cursor <= after));
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let in_order = self.in_order.range(start..).filter(|entry| entry.waits);
-        let mut in_order = in_order.map(|entry| entry.cursor).peekable();
-        let mut late = self.late.range((from, Bound::Unbounded)).copied().peekable();
+        let mut in_order = in_order.map(|entry| (entry.cursor, entry.place)).peekable();
+        let late = self.late.range((from, Bound::Unbounded));
+        let mut late = late.map(|(cursor, place)| (*cursor, *place)).peekable();
         from_fn(move || match (in_order.peek(), late.peek()) {
-            (Some(one), Some(other)) if one > other => late.next(),
+            (Some((one, _)), Some((other, _))) if one > other => late.next(),
             (Some(_), _) => in_order.next(),
             (None, _) => late.next(),
         })
@@ -118,7 +131,7 @@ impl Expiry {
     /// Whether a message's entry is where it is said to be.
     pub(super) fn contains(&self, cursor: &ExpiryCursor, number: Number) -> bool {
         match number {
-            Number::Late => self.late.contains(cursor),
+            Number::Late => self.late.contains_key(cursor),
             Number::InOrder(number) => {
                 let index = number.checked_sub(self.base).and_then(|it| usize::try_from(it).ok());
                 let entry = index.and_then(|index| self.in_order.get(index));
@@ -143,8 +156,13 @@ impl Expiry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::MessageId;
     use crate::time::Time;
-    use std::collections::BTreeMap;
+
+    /// A place that is of no importance.
+    fn place(position: u64) -> Place {
+        Place { mailbox: 0, position }
+    }
 
     fn entry((micros, counter): (u64, u64)) -> ExpiryCursor {
         let id = MessageId { incarnation: 1, counter };
@@ -155,7 +173,7 @@ mod tests {
     fn lists_in_order_whatever_the_order_of_arrival() {
         let mut expiry = Expiry::default();
         for it in [(5, 1), (3, 2), (5, 0), (9, 3), (1, 4)] {
-            expiry.insert(entry(it));
+            expiry.insert(entry(it), place(0));
         }
         for (after, expect) in [
             (None, vec![(1, 4), (3, 2), (5, 0), (5, 1), (9, 3)]),
@@ -164,7 +182,7 @@ mod tests {
             (Some((6, 0)), vec![(9, 3)]),
             (Some((9, 3)), vec![]),
         ] {
-            let listed: Vec<_> = expiry.after(after.map(entry)).collect();
+            let listed: Vec<_> = expiry.after(after.map(entry)).map(|(cursor, _)| cursor).collect();
             assert_eq!(listed, expect.into_iter().map(entry).collect::<Vec<_>>(), "{after:?}");
         }
     }
@@ -173,13 +191,13 @@ mod tests {
     fn marked_entries_are_bounded_and_numbers_stay_true() {
         let mut expiry = Expiry::default();
         let mut numbers: BTreeMap<_, _> =
-            (0..10_000).map(|n| (n, expiry.insert(entry((n, n))))).collect();
+            (0..10_000).map(|n| (n, expiry.insert(entry((n, n)), place(n)))).collect();
         // The newest go first, so that none is at the front.
         for n in (0..10_000).rev() {
             let number = numbers.remove(&n).unwrap();
             assert!(expiry.contains(&entry((n, n)), number));
-            expiry.remove(entry((n, n)), number, |id, number| {
-                numbers.insert(id.counter, number);
+            expiry.remove(entry((n, n)), number, |place, number| {
+                numbers.insert(place.position, number);
             });
             expiry.check(numbers.len());
         }
@@ -189,10 +207,10 @@ mod tests {
     #[test]
     fn a_message_that_goes_and_comes_back_is_listed_once() {
         let mut expiry = Expiry::default();
-        expiry.insert(entry((1, 1)));
-        let number = expiry.insert(entry((2, 2)));
+        expiry.insert(entry((1, 1)), place(1));
+        let number = expiry.insert(entry((2, 2)), place(2));
         expiry.remove(entry((2, 2)), number, |_, _| {});
-        expiry.insert(entry((2, 2)));
+        expiry.insert(entry((2, 2)), place(2));
         assert_eq!(expiry.after(None).count(), 2);
         expiry.check(2);
     }

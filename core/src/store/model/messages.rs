@@ -51,18 +51,18 @@ impl Model {
             self.newest = Some(append.id);
             return None;
         }
-        let waiting = self.waiting.find(append.id);
-        let known = waiting
-            .or_else(|| self.dead.find(append.id).map(|letter| (&letter.key, &letter.message)));
-        let (key, message) = known?;
-        assert!(*key == append.key, "an id names one message of one key");
-        Some(message.position)
+        if let Some(message) = self.waiting.get(&append.key, append.id) {
+            return Some(message.position);
+        }
+        let letter = self.dead.find(append.id)?;
+        assert!(letter.key == append.key, "an id names one message of one key");
+        Some(letter.message.position)
     }
 
     /// The message that stands for the new one too.
     fn merges_with(&self, append: &Append) -> Option<MessageId> {
         let span = append.merge_within?;
-        let last = self.waiting.mailbox(&append.key)?.back()?;
+        let last = self.waiting.messages(&append.key).next_back()?;
         let same = append.window_end != Some(last.id)
             && append.accepted_at.since(last.accepted_at) <= span
             && append.payload == last.payload;
@@ -92,19 +92,17 @@ impl Model {
     /// `max_bytes`.
     pub(super) fn load(&self, key: &Key, max_messages: u32, max_bytes: u64) -> Loaded {
         let deaths = self.dead.deaths(key);
-        let Some(mailbox) = self.waiting.mailbox(key) else {
-            return Loaded { messages: Vec::new(), tail: None, deaths };
-        };
         let mut messages = Vec::new();
         let mut bytes = 0;
-        for message in mailbox.iter().take(max_messages as usize) {
+        for message in self.waiting.messages(key).take(max_messages as usize) {
             bytes += message.payload.len() as u64;
             messages.push(message.clone());
             if bytes >= max_bytes {
                 break;
             }
         }
-        Loaded { messages, tail: mailbox.back().map(|last| last.position), deaths }
+        let tail = self.waiting.messages(key).next_back().map(|last| last.position);
+        Loaded { messages, tail, deaths }
     }
 
     /// Forgets messages of a key, waiting or dead; returns how many were dead.

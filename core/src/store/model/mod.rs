@@ -154,10 +154,10 @@ impl Model {
 
     /// The messages that wait for a key, in order.
     pub fn waiting(&self, key: &Key) -> impl Iterator<Item = &StoredMessage> {
-        self.waiting.mailbox(key).into_iter().flatten()
+        self.waiting.messages(key)
     }
 
-    /// A message that waits, and its key.
+    /// A message that waits, and its key. Walks everything: for tests and the simulation.
     #[must_use]
     pub fn find(&self, id: MessageId) -> Option<(&Key, &StoredMessage)> {
         self.waiting.find(id)

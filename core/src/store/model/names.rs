@@ -8,7 +8,7 @@
 //! never goes backward within a run, nobody can see whether such an entry has been dropped yet.
 
 use crate::id::{Key, MessageId};
-use crate::lookup::{Lookup, Seeded, guarded_hash};
+use crate::lookup::{Guard, Lookup, Seeded};
 use crate::store::{Append, Idempotency, Promise};
 use crate::time::{Span, Time};
 use bytestring::ByteString;
@@ -36,8 +36,8 @@ struct Name {
 }
 
 impl Seeded for Name {
-    fn seeded_hash(&self, seed: u64) -> u64 {
-        guarded_hash(seed, self)
+    fn hash_under(&self, guard: &Guard) -> u64 {
+        guard.hash(self)
     }
 }
 

@@ -1,15 +1,16 @@
-//! Messages that wait: one mailbox per key, found by key, by id and by expiry.
+//! Messages that wait: one mailbox per key, found by key and by expiry.
 //!
 //! A mailbox is a queue in order of position: messages join at its end and mostly leave at its
-//! front. An emptied mailbox is given up at once, so that a key which is seen once costs nothing
-//! for ever. Its small buffer serves the next key that needs one, and is then still in the
-//! processor's cache: leaving it with its key for a while measured slower (310 against 450 ns for
-//! an append and its removal with 10,000 keys in random order).
+//! front, which is why a message is looked for there first and no index by id is kept. An emptied
+//! mailbox is given up at once, so that a key which is seen once costs nothing for ever. Its small
+//! buffer serves the next key that needs one, and is then still in the processor's cache: leaving it
+//! with its key for a while measured slower (310 against 450 ns for an append and its removal with
+//! 10,000 keys in random order).
 //!
 //! Invariants: a key has a mailbox exactly when a message waits for it; positions ascend strictly
-//! within a mailbox; every waiting message is found by its id and in the order of expiry.
+//! within a mailbox; every waiting message is found in the order of expiry.
 
-use super::expiry::{Expiry, Number};
+use super::expiry::{Expiry, Number, Place};
 use crate::id::{Key, MessageId};
 use crate::lookup::Lookup;
 use crate::store::{Expired, ExpiryCursor, Retry, StoredMessage};
@@ -25,25 +26,25 @@ const SPARE_BUFFERS: usize = 1_024;
 #[derive(Clone, Debug)]
 pub(super) struct Waiting {
     by_key: Lookup<Key, usize>,
-    by_id: Lookup<MessageId, Place>,
     expiry: Expiry,
     mailboxes: Vec<Mailbox>,
     /// Mailboxes of no key.
     vacant: Vec<usize>,
+    /// How many messages wait.
+    len: usize,
 }
 
 /// The messages of one key, or a vacant place for some.
 #[derive(Clone, Debug)]
 struct Mailbox {
     key: Key,
-    messages: VecDeque<StoredMessage>,
+    messages: VecDeque<Kept>,
 }
 
-/// Where a message waits.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    mailbox: usize,
-    position: u64,
+/// A message, and where its entry in the order of expiry is.
+#[derive(Clone, Debug)]
+struct Kept {
+    message: StoredMessage,
     expiry: Number,
 }
 
@@ -52,75 +53,83 @@ impl Waiting {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             by_key: Lookup::new(seed),
-            by_id: Lookup::new(seed),
             expiry: Expiry::default(),
             mailboxes: Vec::new(),
             vacant: Vec::new(),
+            len: 0,
         }
     }
 
     /// How many messages wait.
     pub(super) fn len(&self) -> usize {
-        self.by_id.len()
+        self.len
     }
 
     /// The messages of a key in order of position.
-    pub(super) fn mailbox(&self, key: &Key) -> Option<&VecDeque<StoredMessage>> {
-        self.by_key.get(key).map(|index| &self.mailboxes[*index].messages)
+    pub(super) fn messages(&self, key: &Key) -> impl DoubleEndedIterator<Item = &StoredMessage> {
+        let mailbox = self.by_key.get(key).map(|index| &self.mailboxes[*index]);
+        mailbox.into_iter().flat_map(|mailbox| mailbox.messages.iter().map(|kept| &kept.message))
     }
 
-    /// A waiting message and its key.
+    /// A message that waits for this key.
+    pub(super) fn get(&self, key: &Key, id: MessageId) -> Option<&StoredMessage> {
+        let mailbox = &self.mailboxes[*self.by_key.get(key)?];
+        Some(&mailbox.messages[mailbox.index(id)?].message)
+    }
+
+    /// A waiting message and its key. Walks everything.
     pub(super) fn find(&self, id: MessageId) -> Option<(&Key, &StoredMessage)> {
-        let place = self.by_id.get(&id)?;
-        let mailbox = &self.mailboxes[place.mailbox];
-        Some((&mailbox.key, &mailbox.messages[mailbox.index(place.position)]))
+        self.mailboxes
+            .iter()
+            .find_map(|mailbox| Some((&mailbox.key, &mailbox.messages[mailbox.index(id)?].message)))
     }
 
     /// Lets a message wait at its position; returns how many wait for the key now.
     pub(super) fn put(&mut self, key: &Key, message: StoredMessage) -> usize {
-        let Self { by_key, by_id, expiry, mailboxes, vacant } = self;
+        let Self { by_key, expiry, mailboxes, vacant, len } = self;
         let index = *by_key.get_or_insert_with(key, || occupy(mailboxes, vacant, key));
-        let expiry = expiry.insert(message.expiry());
-        let place = Place { mailbox: index, position: message.position, expiry };
-        let known = by_id.insert(message.id, place);
-        assert!(known.is_none(), "a message waits in one place");
+        let place = Place { mailbox: index, position: message.position };
+        let kept = Kept { expiry: expiry.insert(message.expiry(), place), message };
+        *len += 1;
         let messages = &mut mailboxes[index].messages;
-        if messages.back().is_none_or(|last| last.position < message.position) {
-            messages.push_back(message);
+        if messages.back().is_none_or(|last| last.message.position < place.position) {
+            messages.push_back(kept);
         } else {
-            let at = messages.partition_point(|other| other.position < message.position);
-            messages.insert(at, message);
+            let at = messages.partition_point(|other| other.message.position < place.position);
+            messages.insert(at, kept);
         }
         messages.len()
     }
 
     /// Takes a message out, if it waits for this key.
     pub(super) fn take(&mut self, key: &Key, id: MessageId) -> Option<StoredMessage> {
-        let Self { by_key, by_id, expiry, mailboxes, vacant } = self;
-        let place = by_id.remove_if(&id, |place| mailboxes[place.mailbox].key == *key)?;
-        let mailbox = &mut mailboxes[place.mailbox];
-        let index = mailbox.index(place.position);
-        let message = mailbox.messages.remove(index).expect("its index was just found");
+        let Self { by_key, expiry, mailboxes, vacant, len } = self;
+        let index = *by_key.get(key)?;
+        let mailbox = &mut mailboxes[index];
+        let at = mailbox.index(id)?;
+        let Kept { message, expiry: number } =
+            mailbox.messages.remove(at).expect("its index was just found");
+        *len -= 1;
         if mailbox.messages.is_empty() {
             by_key.remove_if(key, |_| true);
             mailbox.vacate(vacant.len() < SPARE_BUFFERS);
-            vacant.push(place.mailbox);
+            vacant.push(index);
         }
-        expiry.remove(message.expiry(), place.expiry, |id, number| {
-            by_id.get_mut(&id).expect("what has an entry waits").expiry = number;
+        expiry.remove(message.expiry(), number, |place, number| {
+            let mailbox = &mut mailboxes[place.mailbox];
+            let at = mailbox.messages.binary_search_by_key(&place.position, Kept::position);
+            let at = at.expect("what has an entry waits");
+            mailbox.messages[at].expiry = number;
         });
         Some(message)
     }
 
     /// Notes a failed try of a message that waits for this key.
     pub(super) fn retry(&mut self, key: &Key, retry: &Retry) {
-        let Some(place) = self.by_id.get(&retry.id) else { return };
-        let mailbox = &mut self.mailboxes[place.mailbox];
-        if mailbox.key != *key {
-            return;
-        }
-        let index = mailbox.index(place.position);
-        let message = &mut mailbox.messages[index];
+        let Some(index) = self.by_key.get(key) else { return };
+        let mailbox = &mut self.mailboxes[*index];
+        let Some(at) = mailbox.index(retry.id) else { return };
+        let message = &mut mailbox.messages[at].message;
         if retry.tries > message.tries {
             message.tries = retry.tries;
             message.not_before = retry.not_before;
@@ -136,12 +145,9 @@ impl Waiting {
     ) -> Vec<MessageId> {
         let Some(index) = self.by_key.get(key) else { return Vec::new() };
         let mailbox = &self.mailboxes[*index];
-        let exempt = window_end
-            .and_then(|id| self.by_id.get(&id))
-            .filter(|place| place.mailbox == *index)
-            .map_or(0, |place| mailbox.index(place.position) + 1);
+        let exempt = window_end.and_then(|id| mailbox.index(id)).map_or(0, |at| at + 1);
         let excess = (mailbox.messages.len() - exempt).saturating_sub(limit as usize);
-        mailbox.messages.range(exempt..exempt + excess).map(|message| message.id).collect()
+        mailbox.messages.range(exempt..exempt + excess).map(|kept| kept.message.id).collect()
     }
 
     /// The messages that expire at `now` or before and behind `after`, at most `limit`.
@@ -151,14 +157,11 @@ impl Waiting {
         after: Option<ExpiryCursor>,
         limit: u32,
     ) -> Vec<Expired> {
-        let Self { by_id, expiry, mailboxes, .. } = self;
-        expiry
-            .after(after)
-            .take_while(|cursor| cursor.expires_at <= now)
-            .take(limit as usize)
-            .filter_map(|cursor| {
-                let place = by_id.get(&cursor.id)?;
-                Some(Expired { key: mailboxes[place.mailbox].key.clone(), cursor })
+        let due = self.expiry.after(after).take_while(|(cursor, _)| cursor.expires_at <= now);
+        due.take(limit as usize)
+            .map(|(cursor, place)| Expired {
+                key: self.mailboxes[place.mailbox].key.clone(),
+                cursor,
             })
             .collect()
     }
@@ -181,18 +184,15 @@ impl Waiting {
             }
             assert_eq!(self.by_key.get(&mailbox.key), Some(&index), "a mailbox is found by key");
             assert!(
-                messages.iter().is_sorted_by(|one, next| one.position < next.position),
+                messages.iter().is_sorted_by(|one, next| one.position() < next.position()),
                 "positions ascend"
             );
-            for message in messages {
-                let place = self.by_id.get(&message.id).expect("a message is found by its id");
-                assert_eq!((place.mailbox, place.position), (index, message.position));
-                let is_known = self.expiry.contains(&message.expiry(), place.expiry);
+            for Kept { message, expiry } in messages {
+                let is_known = self.expiry.contains(&message.expiry(), *expiry);
                 assert!(is_known, "a message's expiry is known");
             }
         }
-        assert_eq!(waiting, self.len(), "what is found by id is what is there");
-        assert_eq!(self.by_key.len() + self.vacant.len(), self.mailboxes.len());
+        assert_eq!(waiting, self.len(), "what is counted is what is there");
         assert_eq!(self.by_key.len() + self.vacant.len(), self.mailboxes.len());
         for index in &self.vacant {
             assert!(self.mailboxes[*index].messages.is_empty(), "a vacant mailbox is empty");
@@ -201,14 +201,14 @@ impl Waiting {
 }
 
 impl Mailbox {
-    /// The index of the message at a position.
-    fn index(&self, position: u64) -> usize {
-        if self.messages.front().is_some_and(|first| first.position == position) {
-            return 0;
+    /// The index of a message: as a rule the first, else by order of ids, which ids of several nodes
+    /// need not keep.
+    fn index(&self, id: MessageId) -> Option<usize> {
+        if self.messages.front()?.message.id == id {
+            return Some(0);
         }
-        self.messages
-            .binary_search_by_key(&position, |message| message.position)
-            .expect("a message is at the position by which it is known")
+        let found = self.messages.binary_search_by_key(&id, |kept| kept.message.id);
+        found.ok().or_else(|| self.messages.iter().position(|kept| kept.message.id == id))
     }
 
     /// Makes an emptied mailbox ready for another key.
@@ -217,6 +217,12 @@ impl Mailbox {
         if !keep_buffer || self.messages.capacity() > SPARE_CAPACITY {
             self.messages = VecDeque::new();
         }
+    }
+}
+
+impl Kept {
+    fn position(&self) -> u64 {
+        self.message.position
     }
 }
 
