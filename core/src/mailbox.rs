@@ -23,6 +23,8 @@ pub(crate) struct Mailbox {
     entries: VecDeque<Entry>,
     /// The number of the first entry.
     base: u64,
+    /// The number the next entry had when the mailbox was last found at [`rest`](Self::rest).
+    rested_at: u64,
     /// Payload bytes of all entries.
     pub(crate) bytes: u64,
     /// Storage operations on this key that are not answered, or wait to be tried again.
@@ -122,6 +124,7 @@ impl Mailbox {
             conns: Vec::new(),
             entries: VecDeque::new(),
             base: 0,
+            rested_at: 0,
             bytes: 0,
             pending: 0,
             removals: Vec::new(),
@@ -177,15 +180,23 @@ impl Mailbox {
         let entry = self.entries.pop_front()?;
         self.base += 1;
         self.bytes -= entry.payload.len() as u64;
-        if self.entries.is_empty() && self.entries.capacity() > 64 {
-            self.entries = VecDeque::new();
-        }
         Some(entry)
     }
 
     /// The same, if the message passes the test.
     pub(crate) fn pop_if(&mut self, test: impl FnOnce(&Entry) -> bool) -> Option<Entry> {
         if self.entries.front().is_some_and(test) { self.pop() } else { None }
+    }
+
+    /// Gives the window's memory back when nothing has entered it since the last call. A window
+    /// that is filled and emptied all the time keeps its memory, an idle connection owns none.
+    pub(crate) fn rest(&mut self) {
+        let end = self.end();
+        if self.rested_at == end && self.entries.is_empty() && self.removals.is_empty() {
+            self.entries = VecDeque::new();
+            self.removals = Vec::new();
+        }
+        self.rested_at = end;
     }
 
     /// Makes an entry one that is skipped.

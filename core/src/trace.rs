@@ -86,9 +86,10 @@ impl Trace {
     /// Writes the commands of one event.
     pub fn commands(&mut self, commands: &[Command]) {
         for command in commands {
-            let (sign, shown) = match command {
-                Command::Record(record) => ('.', self.record(record)),
-                command => ('<', self.command(command)),
+            let (sign, shown) = if let Command::Record(record) = command {
+                ('.', self.record(record))
+            } else {
+                ('<', self.command(command))
             };
             let _ = writeln!(self.text, "{:>9} {sign} {shown}", "");
         }

@@ -6,6 +6,7 @@ use super::expect::Seen;
 use super::matcher::{Moment, Run};
 use super::step::{ClientStep, PusherStep, Report, Step};
 use crate::support::frames;
+use crate::support::pause;
 use crate::support::push_client::PushClient;
 use crate::support::ws_client::{Side, WsClient, WsEvent};
 use std::collections::BTreeMap;
@@ -37,7 +38,7 @@ pub(crate) fn play(case: &Case, server: Server) -> Result<Run, String> {
         finished.resize(placed.index + 1, None);
         finished[placed.index] = Some(start.elapsed());
     }
-    std::thread::sleep(case.settle);
+    pause(case.settle);
     Ok(Run { streams: stage.streams(start), finished })
 }
 
@@ -52,8 +53,8 @@ struct Stage {
 impl Stage {
     fn act(&mut self, step: &Step) -> Result<(), String> {
         match step {
-            Step::Wait(time) => std::thread::sleep(*time),
-            Step::AlignSecond(offset) => std::thread::sleep(time_until(*offset)),
+            Step::Wait(time) => pause(*time),
+            Step::AlignSecond(offset) => pause(time_until(*offset)),
             Step::Client { conn, act: ClientStep::Open(how) } => {
                 let client = WsClient::open(self.server.ws, how)
                     .map_err(|error| format!("cannot connect {conn}: {error}"))?;
@@ -114,7 +115,7 @@ fn act_as_client(client: &mut WsClient, act: &ClientStep) -> Option<WsEvent> {
         }
         ClientStep::Fence => {
             client.fence(FENCE_LIMIT);
-            std::thread::sleep(FENCE_PAUSE);
+            pause(FENCE_PAUSE);
         }
         ClientStep::Close { code, report } => {
             let code = client.close(*code, CLOSE_LIMIT);

@@ -27,8 +27,14 @@ pub(crate) fn poll_until(limit: Duration, mut seen: impl FnMut() -> bool) -> boo
         if Instant::now() >= deadline {
             return false;
         }
-        std::thread::sleep(Duration::from_millis(5));
+        pause(Duration::from_millis(5));
     }
+}
+
+/// Lets time pass. Only for what is itself about time: the pauses that a recorded case asks for,
+/// and looking again after a while. A test that waits for something uses [`poll_until`].
+pub(crate) fn pause(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// A number of nine digits, without a leading zero, that nothing else in this process uses.

@@ -151,7 +151,7 @@ impl Shared {
         let writing = self.writing.lock().expect("no writer panicked");
         for (index, part) in parts.iter().enumerate() {
             if index > 0 {
-                std::thread::sleep(pause);
+                super::pause(pause);
             }
             if (&self.socket).write_all(part).is_err() {
                 return false;

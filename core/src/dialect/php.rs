@@ -1,6 +1,6 @@
 //! PHP's casts, as far as the original let them show on the wire.
 //!
-//! Measured on PHP 8.2 (`vectors/README.md`, "int cast"); the corners follow `zend_operators.c`.
+//! Measured on PHP 8.2 (`tests/vectors/README.md`, "int cast"); the corners follow `zend_operators.c`.
 
 use super::json::Value;
 use std::borrow::Cow;

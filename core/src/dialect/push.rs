@@ -1,6 +1,6 @@
 //! The lines of back ends: one JSON object each, `uid` names the key, the rest is the message.
 //!
-//! `vectors/README.md`, "push port" 1 to 4, is the source of the rules.
+//! `tests/vectors/README.md`, "push port" 1 to 4, is the source of the rules.
 
 use super::json::{self, Value};
 use super::{php, trim};

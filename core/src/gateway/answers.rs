@@ -20,13 +20,12 @@ impl Gateway {
         if let Some(slot) = slot {
             self.mailbox(slot).pending -= 1;
         }
-        match answer {
-            Answer::Failed(error) => {
-                let (kind, key) = (pending.kind(), self.key_in(slot));
-                self.record(Record::Store(op, StoreRecord::Failed { kind, key, error }));
-                self.on_failed(op, pending);
-            }
-            answer => self.on_success(pending, answer),
+        if let Answer::Failed(error) = answer {
+            let (kind, key) = (pending.kind(), self.key_in(slot));
+            self.record(Record::Store(op, StoreRecord::Failed { kind, key, error }));
+            self.on_failed(op, pending);
+        } else {
+            self.on_success(pending, answer);
         }
         if let Some(slot) = slot {
             self.registry.dispose(slot);

@@ -165,7 +165,11 @@ impl Gateway {
         self.on_conn_due(id);
         if let Some(conn) = self.conn(id) {
             let deadline = self.conn_deadline(conn);
+            let mailbox = conn.binding().map(|binding| binding.mailbox);
             self.set_conn_timer(slot, deadline);
+            if let Some(mailbox) = mailbox {
+                self.mailbox(mailbox).rest();
+            }
         }
     }
 

@@ -349,6 +349,14 @@ fn given_members_are_kept_and_null_ones_are_set() {
             r#""FunctionType":2,"ErrMsg":"e","IsSuccess":"0""#,
             r#""FunctionType":2,"ErrMsg":"e","IsSuccess":"0","Data":true"#,
         ),
+    ] {
+        check_rebuilt(members, expect);
+    }
+}
+
+#[test]
+fn of_duplicates_the_last_counts_and_no_name_is_magic() {
+    for (members, expect) in [
         (
             r#""FunctionType":4,"Data":"x","FunctionType":1,"Data":"y""#,
             r#""FunctionType":1,"Data":"y","ErrMsg":"获取变量成功","IsSuccess":1"#,
