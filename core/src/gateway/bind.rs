@@ -156,7 +156,7 @@ impl Gateway {
         mailbox.conns.retain(|other| *other != id);
         if mailbox.conns.is_empty() {
             self.registry.forget_live(slot);
-            self.abandon_window(slot);
+            self.abandon_window(slot, id);
         } else if mailbox.policy == BindPolicy::All {
             self.settle(slot);
             self.pump(slot);
@@ -177,12 +177,10 @@ impl Gateway {
     }
 
     /// Nobody is left to confirm the window: its messages wait again, each with one more failed
-    /// try.
-    fn abandon_window(&mut self, slot: u32) {
-        let (mut retries, mut dead) = (Vec::new(), Vec::new());
-        while let Some(entry) = self.mailbox(slot).pop() {
-            self.fail_try(slot, entry, &mut retries, &mut dead);
-        }
+    /// try, unless a connection that left earlier had confirmed it.
+    fn abandon_window(&mut self, slot: u32, last: ConnId) {
+        let end = self.registry.get(slot).end();
+        self.settle_until(slot, last, end);
         let mailbox = self.mailbox(slot);
         mailbox.state = match mailbox.state {
             // The answer is still to come, and finds nobody to write to.
@@ -192,7 +190,6 @@ impl Gateway {
         mailbox.resume_at = Time::EPOCH;
         mailbox.reached = None;
         self.arm_mailbox(slot);
-        self.note_failed_tries(slot, retries, dead);
     }
 
     /// Sorts an unconfirmed entry that nobody will confirm any more.

@@ -8,7 +8,7 @@ use super::Gateway;
 use crate::command::{Close, Command, Reply};
 use crate::config::BindPolicy;
 use crate::connection::{Binding, Connection, Drain, MUTE_AFTER, Phase, Speech};
-use crate::id::ConnId;
+use crate::id::{ConnId, MessageId};
 use crate::mailbox::{Entry, Standing};
 use crate::operations::Pending;
 use crate::record::{ConnRecord, DeliveryRecord, PushRecord};
@@ -166,12 +166,31 @@ impl Gateway {
         self.settle_for(slot, id);
     }
 
-    fn settle_for(&mut self, slot: u32, id: ConnId) {
+    fn settle_for(&mut self, slot: u32, by: ConnId) {
         let pending_from = self.first_pending(slot);
-        self.pop_confirmed(slot, id, |mailbox| {
-            mailbox.base() < pending_from && mailbox.entry(mailbox.base()).is_some_and(|e| e.acked)
-        });
-        self.fail_untargeted(slot);
+        self.settle_until(slot, by, pending_from);
+    }
+
+    /// Ends the entries before `end`, for whose confirmation nobody waits any more: those that a
+    /// connection has confirmed are confirmed, the others have failed a try.
+    pub(super) fn settle_until(&mut self, slot: u32, by: ConnId, end: u64) {
+        let (mut ids, mut bytes) = (self.spare_ids(), 0);
+        let (mut retries, mut dead) = (Vec::new(), Vec::new());
+        while self.registry.get(slot).base() < end {
+            let Some(entry) = self.mailbox(slot).pop() else { break };
+            if entry.acked && entry.standing == Standing::Ready {
+                ids.push(entry.id);
+                bytes += entry.payload.len() as u64;
+                self.promise_kept(slot, &entry);
+                continue;
+            }
+            if entry.standing == Standing::Ready {
+                self.mailbox(slot).fall_behind();
+            }
+            self.fail_try(slot, entry, &mut retries, &mut dead);
+        }
+        self.forget_confirmed(slot, by, ids, bytes);
+        self.note_failed_tries(slot, retries, dead);
     }
 
     /// The first entry that some connection may still confirm. Later connections join at later
@@ -181,20 +200,6 @@ impl Gateway {
         let bindings = mailbox.conns.iter().filter_map(|&id| self.conn(id)?.binding());
         let pending = bindings.map(|binding| binding.acked_to.max(binding.joined)).min();
         pending.unwrap_or(mailbox.end())
-    }
-
-    /// Fails the try of entries whose every target has closed without confirming.
-    fn fail_untargeted(&mut self, slot: u32) {
-        let pending_from = self.first_pending(slot);
-        let (mut retries, mut dead) = (Vec::new(), Vec::new());
-        while self.registry.get(slot).base() < pending_from {
-            let Some(entry) = self.mailbox(slot).pop() else { break };
-            if entry.standing == Standing::Ready {
-                self.mailbox(slot).fall_behind();
-            }
-            self.fail_try(slot, entry, &mut retries, &mut dead);
-        }
-        self.note_failed_tries(slot, retries, dead);
     }
 
     /// Takes confirmed entries from the front of the window and has the store forget them.
@@ -215,6 +220,11 @@ impl Gateway {
             bytes += entry.payload.len() as u64;
             self.promise_kept(slot, &entry);
         }
+        self.forget_confirmed(slot, by, ids, bytes);
+    }
+
+    /// Has the store forget confirmed messages, which are `bytes`.
+    fn forget_confirmed(&mut self, slot: u32, by: ConnId, ids: Vec<MessageId>, bytes: u64) {
         let (Some(&first), Some(&last)) = (ids.first(), ids.last()) else {
             return self.reuse_ids(ids);
         };

@@ -89,3 +89,56 @@ fn all_gone_unconfirmed() {
         world.drop_conn(b);
     });
 }
+
+#[test]
+fn all_gone_with_one_confirm() {
+    story("all_gone_with_one_confirm", all(), |world| {
+        let a = world.client("5");
+        let b = world.client("5");
+        world.wait_ms(100);
+        world.pongs = Pongs::None;
+        let backend = world.pusher();
+        world.push(backend, "5", "one");
+        world.note("One of two targets has confirmed and leaves; the other is still awaited.");
+        world.pong(a);
+        world.drop_conn(a);
+        world.note("It leaves without a word: none is pending, one has confirmed. No try.");
+        world.drop_conn(b);
+    });
+}
+
+#[test]
+fn all_settles_each_for_itself() {
+    story("all_settles_each_for_itself", all(), |world| {
+        let a = world.client("5");
+        world.wait_ms(100);
+        world.pongs = Pongs::None;
+        let backend = world.pusher();
+        world.push(backend, "5", "for a");
+        let b = world.client("5");
+        world.push(backend, "5", "for both");
+        world.pong(b);
+        world.wait_ms(50);
+        world.pong(b);
+        world.note("`a` leaves without a pong. `b` was no target of the first message, which has");
+        world.note("failed; the second is confirmed, although the first came before it.");
+        world.drop_conn(a);
+    });
+}
+
+#[test]
+fn all_skips_a_duplicate() {
+    story("all_skips_a_duplicate", all(), |world| {
+        let a = world.client("5");
+        let backend = world.pusher();
+        world.request(backend, "5", "one", "x");
+        world.wait_ms(50);
+        world.pongs = Pongs::None;
+        world.note("A duplicate takes a place in the window and gives it up.");
+        world.request(backend, "5", "one", "x");
+        world.wait_ms(50);
+        world.note("What comes after it is confirmed as ever.");
+        world.push(backend, "5", "two");
+        world.pong(a);
+    });
+}
