@@ -247,6 +247,14 @@ impl Pings {
         self.counter
     }
 
+    /// Forgets what was to be confirmed: marks mean nothing at another mailbox.
+    pub(crate) fn forget_marks(&mut self) {
+        self.outstanding = None;
+        if let Speech::Mute(_) = self.speech {
+            self.speech = Speech::Mute(Drain::Idle);
+        }
+    }
+
     /// Takes a pong: the ping it answers, if that is the outstanding one.
     pub(crate) fn answered(&mut self, counter: Option<u64>) -> Option<Outstanding> {
         if counter != Some(self.counter) {

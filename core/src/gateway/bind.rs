@@ -148,7 +148,7 @@ impl Gateway {
         let Phase::Bound(binding) = std::mem::replace(&mut conn.phase, Phase::Unbound) else {
             return;
         };
-        conn.pings.outstanding = None;
+        conn.pings.forget_marks();
         let slot = binding.mailbox;
         let mailbox = self.registry.get_mut(slot);
         mailbox.crowded = false;

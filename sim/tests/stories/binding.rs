@@ -3,7 +3,8 @@
 use crate::story;
 use steadfast_core::config::{Config, Dialects, UrlKey};
 use steadfast_core::record::Dialect;
-use steadfast_sim::world::{Pongs, Store};
+use steadfast_core::time::Span;
+use steadfast_sim::world::{Pongs, Reads, Store};
 
 #[test]
 fn bind_answer_after_backlog() {
@@ -130,5 +131,27 @@ fn keys_from_the_url() {
         world.note("No key in the URL: the first message decides.");
         let b = world.connect_to("/");
         world.text(b, "6");
+    });
+}
+
+#[test]
+fn devices_that_never_pong_rebind() {
+    let config = Config { pong_timeout: Span::from_secs(1), ..Config::default() };
+    story("devices_that_never_pong_rebind", config, |world| {
+        world.pongs = Pongs::None;
+        let a = world.client(r#"{"deviceId":"d1"}"#);
+        for _ in 0..3 {
+            world.wait_ms(500);
+            world.text(a, r#"{"deviceId":"d1"}"#);
+            world.wait_ms(500);
+        }
+        let backend = world.pusher();
+        world.reads = Reads::None;
+        world.push(backend, "device:d1", "for the old, and longer");
+        world.text(a, r#"{"deviceId":"d2"}"#);
+        world.push(backend, "device:d2", "for the new");
+        world.note("The socket has taken everything: what was written for the old key counts for");
+        world.note("nothing any more, what was written for the new one is confirmed.");
+        world.drained(a);
     });
 }
