@@ -69,7 +69,7 @@ impl Gateway {
         if let Some(key) = url::key(target, self.config.url_key) {
             let dialect =
                 if Key::new(key.as_str()).is_digits() { Dialect::Web } else { Dialect::Other };
-            self.bind(id, Key::new(key), dialect, None);
+            self.bind_text(id, &ByteString::from(key), dialect, None);
         }
     }
 

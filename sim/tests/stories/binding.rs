@@ -135,6 +135,17 @@ fn keys_from_the_url() {
 }
 
 #[test]
+fn urls_bind_no_more_than_messages() {
+    let config = Config { url_key: UrlKey::Path, max_key: 12, ..Config::default() };
+    story("urls_bind_no_more_than_messages", config, |world| {
+        world.note("A device's key is reserved here too, and a long one too long.");
+        let _ = world.connect_to("/ws/device:d1");
+        let _ = world.connect_to("/ws/1234567890123");
+        let _ = world.connect_to("/ws/123456789012");
+    });
+}
+
+#[test]
 fn devices_that_never_pong_rebind() {
     let config = Config { pong_timeout: Span::from_secs(1), ..Config::default() };
     story("devices_that_never_pong_rebind", config, |world| {
