@@ -169,6 +169,7 @@ impl Gateway {
             return self.answer(id, Dialect::Device, answer);
         }
         if bound.is_some() {
+            self.release_answers(id);
             self.unbind(id);
         }
         self.bind(id, key, Dialect::Device, Some(answer));

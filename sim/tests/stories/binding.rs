@@ -146,6 +146,17 @@ fn urls_bind_no_more_than_messages() {
 }
 
 #[test]
+fn devices_get_every_answer() {
+    story("devices_get_every_answer", Config::default(), |world| {
+        world.store = Store::Slow;
+        let a = world.client(r#"{"deviceId":"d1"}"#);
+        world.note("The first answer is held back for the load when the device changes its id.");
+        world.text(a, r#"{"deviceId":"d2"}"#);
+        world.set_store(Store::Prompt);
+    });
+}
+
+#[test]
 fn devices_that_never_pong_rebind() {
     let config = Config { pong_timeout: Span::from_secs(1), ..Config::default() };
     story("devices_that_never_pong_rebind", config, |world| {
