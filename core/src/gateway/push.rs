@@ -222,7 +222,10 @@ impl Gateway {
         let was_held = entry.is_some() && push.idempotency.is_some();
         let mailbox = self.registry.get(slot);
         let offline = mailbox.conns.is_empty();
-        let merge = offline && self.config.dedup == Dedup::On && push.idempotency.is_none();
+        // The store may still hold a message that is confirmed: what merged with it would be removed
+        // with it.
+        let settled = offline && mailbox.removing == 0;
+        let merge = settled && self.config.dedup == Dedup::On && push.idempotency.is_none();
         let append = Append {
             key: mailbox.key.clone(),
             id,

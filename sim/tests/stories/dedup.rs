@@ -3,7 +3,7 @@
 use crate::{settled_client, story};
 use steadfast_core::config::{Config, Dedup};
 use steadfast_core::time::Span;
-use steadfast_sim::world::Store;
+use steadfast_sim::world::{Pongs, Store};
 
 #[test]
 fn equal_pushes_merge() {
@@ -125,5 +125,23 @@ fn idempotency_pending() {
         world.pong(a);
         world.wait_ms(50);
         world.pong(a);
+    });
+}
+
+#[test]
+fn confirmed_is_never_merged_with() {
+    story("confirmed_is_never_merged_with", Config::default(), |world| {
+        let a = settled_client(world, "5");
+        let backend = world.pusher();
+        world.push(backend, "5", "refresh");
+        world.note("Confirmed, but the store does not take the removal yet.");
+        world.store = Store::Refusing("remove");
+        world.pong(a);
+        world.drop_conn(a);
+        world.note("The store still holds it. A merge would be removed with it, and lost.");
+        world.push(backend, "5", "refresh");
+        world.store = Store::Prompt;
+        world.wait_ms(200);
+        assert_eq!(world.model.counts().waiting, 1, "the second push waits");
     });
 }
