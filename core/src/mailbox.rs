@@ -230,9 +230,18 @@ impl Mailbox {
         self.removals.iter().flat_map(|removal| removal.ids.iter().copied())
     }
 
-    /// The ids in the window, to leave out of what a load returns.
+    /// The ids in the window, to leave out of what a load returns. A void entry's message is not
+    /// being delivered: when the store has it after all, a load brings it.
     pub(crate) fn ids(&self) -> BTreeSet<MessageId> {
-        self.entries.iter().map(|entry| entry.id).collect()
+        let delivered = self.entries.iter().filter(|entry| entry.standing != Standing::Void);
+        delivered.map(|entry| entry.id).collect()
+    }
+
+    /// Whether the message is in the window or being removed.
+    pub(crate) fn knows(&self, id: MessageId) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|entry| entry.id == id && entry.standing != Standing::Void)
+            || self.removed_ids().any(|removed| removed == id)
     }
 
     /// Notes that the store has, or will have, a message that is not in the window.

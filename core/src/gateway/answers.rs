@@ -100,6 +100,7 @@ impl Gateway {
                         Promise::Queued => Reply::Queued(first),
                     },
                 );
+                self.fetch_duplicated(append.mailbox, first);
             }
             Appended::Conflict => {
                 self.drop_held(&append);
@@ -150,6 +151,16 @@ impl Gateway {
         if mailbox.entry(number).is_some_and(|entry| entry.id == append.id) {
             mailbox.void(number);
             self.pump(append.mailbox);
+        }
+    }
+
+    /// The first push of a name may be in the store although it was answered `fail`: not in the
+    /// window then, and promised now.
+    fn fetch_duplicated(&mut self, slot: u32, first: MessageId) {
+        let mailbox = self.mailbox(slot);
+        if !mailbox.knows(first) {
+            mailbox.fall_behind();
+            self.pump(slot);
         }
     }
 

@@ -145,3 +145,21 @@ fn confirmed_is_never_merged_with() {
         assert_eq!(world.model.counts().waiting, 1, "the second push waits");
     });
 }
+
+#[test]
+fn idempotency_after_a_timeout() {
+    story("idempotency_after_a_timeout", Config::default(), |world| {
+        let a = settled_client(world, "key");
+        world.pongs = Pongs::Prompt;
+        let backend = world.pusher();
+        world.store = Store::Slow;
+        world.note("Stored, but the store says so too late: `fail`.");
+        world.request(backend, "key", "one", "x");
+        world.wait_ms(5_000);
+        world.set_store(Store::Prompt);
+        world.note("The back end tries again. It is told that all is well, so it has to be.");
+        world.request(backend, "key", "one", "x");
+        world.wait_ms(50);
+        assert_eq!(world.model.counts().waiting, 0, "{a} has it");
+    });
+}
