@@ -171,11 +171,27 @@ impl Mailbox {
     }
 
     /// Makes an entry one that is skipped.
-    pub(crate) fn void(&mut self, number: u64) -> Option<&mut Entry> {
-        let entry = self.entry_mut(number)?;
+    pub(crate) fn void(&mut self, number: u64) {
+        let Some(entry) = self.entry_mut(number) else { return };
         entry.standing = Standing::Void;
         entry.op = None;
-        Some(entry)
+        let payload = std::mem::take(&mut entry.payload);
+        self.bytes -= payload.len() as u64;
+    }
+
+    /// Drops the void entries before the first that is not.
+    pub(crate) fn drop_leading_voids(&mut self) {
+        while self.entries.front().is_some_and(|entry| entry.standing == Standing::Void) {
+            self.pop();
+        }
+    }
+
+    /// The first entry from `number` on that is not void.
+    pub(crate) fn after_voids(&self, mut number: u64) -> u64 {
+        while self.entry(number).is_some_and(|entry| entry.standing == Standing::Void) {
+            number += 1;
+        }
+        number
     }
 
     /// The connection that messages are written to first: the newest.
@@ -193,12 +209,13 @@ impl Mailbox {
         }
     }
 
-    /// The newest message of the window before `id`, for the store to leave the window alone.
+    /// The newest message of the window before `id`, for the store to leave the window alone. A
+    /// held one may be a duplicate, which the store does not know.
     pub(crate) fn window_end(&self, id: MessageId) -> Option<MessageId> {
         self.entries
             .iter()
             .rev()
-            .filter(|entry| entry.standing != Standing::Void && entry.unpromised.is_none())
+            .filter(|entry| entry.standing == Standing::Ready && entry.unpromised.is_none())
             .find(|entry| entry.id != id)
             .map(|entry| entry.id)
     }

@@ -8,6 +8,7 @@ use crate::mailbox::{KeyState, Standing};
 use crate::operations::{Pending, PendingAppend};
 use crate::record::{DeathReason, DeliveryRecord, PushRecord, Record, StoreRecord};
 use crate::store::{Answer, Appended, DeadAnswer, DeadFilter, DeadOp, Expired, Op, Promise};
+use crate::time::Time;
 use std::collections::BTreeMap;
 
 impl Gateway {
@@ -113,21 +114,20 @@ impl Gateway {
     fn on_stored(&mut self, append: &PendingAppend) {
         let slot = append.mailbox;
         let mut written = append.promise == Promise::Ok;
-        match append.entry {
-            None => {
-                // The store holds a message that the window does not.
-                self.mailbox(slot).fall_behind();
-            }
-            Some(number) => {
-                let entry = self.mailbox(slot).entry_mut(number);
-                let entry = entry.filter(|entry| entry.id == append.id);
-                match entry.map(|entry| (entry.op.take(), &mut entry.standing)) {
-                    Some((_, standing @ Standing::Held)) => *standing = Standing::Ready,
-                    Some(_) => {}
-                    None if append.was_held => written = false,
-                    None => {}
+        if let Some(number) = append.entry {
+            let entry = self.mailbox(slot).entry_mut(number);
+            if let Some(entry) = entry.filter(|entry| entry.id == append.id) {
+                entry.op = None;
+                if entry.standing == Standing::Held {
+                    entry.standing = Standing::Ready;
+                    self.pump(slot);
                 }
+                let entry = self.registry.get(slot).entry(number);
+                written = entry.is_none_or(|entry| entry.written_at != Time::EPOCH);
             }
+        } else {
+            // The store holds a message that the window does not.
+            self.mailbox(slot).fall_behind();
         }
         if let Some(to) = append.reply {
             let (key, id) = (self.registry.get(slot).key.clone(), append.id);
@@ -139,7 +139,7 @@ impl Gateway {
                 self.reply(to, Reply::Queued(id));
             }
         }
-        if append.entry.is_none() || append.was_held {
+        if append.entry.is_none() {
             self.pump(slot);
         }
     }
@@ -150,7 +150,9 @@ impl Gateway {
         let mailbox = self.mailbox(append.mailbox);
         if mailbox.entry(number).is_some_and(|entry| entry.id == append.id) {
             mailbox.void(number);
+            mailbox.crowded = false;
             self.pump(append.mailbox);
+            self.mailbox(append.mailbox).drop_leading_voids();
         }
     }
 

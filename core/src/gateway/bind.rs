@@ -9,7 +9,7 @@ use crate::id::{ConnId, Key, MessageId};
 use crate::mailbox::{Entry, Freshness, KeyState, Standing};
 use crate::operations::Pending;
 use crate::record::{ConnRecord, DeathReason, DeliveryRecord, Dialect};
-use crate::store::Retry;
+use crate::store::{Promise, Retry};
 use crate::time::Time;
 use bytestring::ByteString;
 use std::collections::VecDeque;
@@ -206,7 +206,10 @@ impl Gateway {
             self.reply_failed(to, key.clone(), id, FailReason::NotStored);
             return self.record_delivery(key, DeliveryRecord::Forgotten { id });
         }
-        if entry.standing != Standing::Ready || self.running == Running::Stopping {
+        if entry.written_at == Time::EPOCH {
+            return self.note_unwritten(&entry);
+        }
+        if self.running == Running::Stopping {
             return;
         }
         let tries = entry.tries + 1;
@@ -217,6 +220,14 @@ impl Gateway {
         let interval = self.config.retry_interval;
         let not_before = backoff::not_before(entry.written_at, tries, interval);
         retries.push(Retry { id, tries, not_before });
+    }
+
+    /// An entry leaves the window before it was written to anyone: it waits in the store.
+    fn note_unwritten(&mut self, entry: &Entry) {
+        let pending = entry.op.and_then(|op| self.operations.get_mut(op));
+        if let Some(Pending::Append(append)) = pending {
+            append.promise = Promise::Queued;
+        }
     }
 
     /// Tells the store which tries failed and which messages had their last one.

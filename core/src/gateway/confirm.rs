@@ -145,6 +145,7 @@ impl Gateway {
         if mark <= before {
             return;
         }
+        self.pass_voids(slot, id);
         let mailbox = self.mailbox(slot);
         mailbox.crowded = false;
         if mailbox.policy == BindPolicy::All {
@@ -158,6 +159,14 @@ impl Gateway {
             self.pop_confirmed(slot, id, |mailbox| mailbox.base() < mark);
         }
         self.pump(slot);
+    }
+
+    /// Counts the void entries behind what a connection has confirmed as confirmed too: no ping
+    /// will be sent for them.
+    fn pass_voids(&mut self, slot: u32, id: ConnId) {
+        let acked_to = self.registry.get(slot).after_voids(self.binding(id).acked_to);
+        let binding = self.binding_mut(id);
+        binding.acked_to = acked_to.min(binding.written_to);
     }
 
     /// Ends the entries whose fate is decided, where messages go to several connections.

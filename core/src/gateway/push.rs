@@ -219,7 +219,6 @@ impl Gateway {
         promise: Promise,
         entry: Option<u64>,
     ) -> OpId {
-        let was_held = entry.is_some() && push.idempotency.is_some();
         let mailbox = self.registry.get(slot);
         let offline = mailbox.conns.is_empty();
         // The store may still hold a message that is confirmed: what merged with it would be removed
@@ -239,7 +238,7 @@ impl Gateway {
             window_end: mailbox.window_end(id),
         };
         let reply = Some(to);
-        let pending = PendingAppend { mailbox: slot, id, entry, promise, was_held, reply };
+        let pending = PendingAppend { mailbox: slot, id, entry, promise, reply };
         self.issue(Pending::Append(pending), Op::Append(append))
     }
 }

@@ -163,3 +163,55 @@ fn idempotency_after_a_timeout() {
         assert_eq!(world.model.counts().waiting, 0, "{a} has it");
     });
 }
+
+#[test]
+fn held_pushes_fill_the_window() {
+    let config = Config { window_messages: 1, ..Config::default() };
+    story("held_pushes_fill_the_window", config, |world| {
+        let a = settled_client(world, "5");
+        let backend = world.pusher();
+        world.store = Store::Slow;
+        world.request(backend, "5", "one", "x");
+        world.note("The one place is taken by a message that waits for the store.");
+        world.push(backend, "5", "two");
+        world.note("Written first, and only then `ok`.");
+        world.set_store(Store::Prompt);
+        world.pong(a);
+    });
+}
+
+#[test]
+fn held_pushes_lose_their_reader() {
+    story("held_pushes_lose_their_reader", Config::default(), |world| {
+        let a = settled_client(world, "5");
+        let backend = world.pusher();
+        world.store = Store::Slow;
+        world.request(backend, "5", "one", "x");
+        world.note("It may not overtake, so it is not written either.");
+        world.push(backend, "5", "two");
+        world.note("Neither was written: no try is charged, and both are `queued`.");
+        world.drop_conn(a);
+        world.set_store(Store::Prompt);
+    });
+}
+
+#[test]
+fn a_duplicate_leaves_no_gap() {
+    let config = Config { window_messages: 3, ..Config::default() };
+    story("a_duplicate_leaves_no_gap", config, |world| {
+        world.pongs = Pongs::Prompt;
+        let a = settled_client(world, "5");
+        let backend = world.pusher();
+        world.push(backend, "5", "plain");
+        world.store = Store::Slow;
+        world.request(backend, "5", "one", "x");
+        world.request(backend, "5", "one", "x");
+        world.push(backend, "5", "waits");
+        world.set_store(Store::Prompt);
+        world.note("The duplicate's place is free again, and what waits comes.");
+        for _ in 0..3 {
+            world.pong(a);
+            world.wait_ms(50);
+        }
+    });
+}
