@@ -243,9 +243,10 @@ fn a_store_that_cannot_write_is_not_flooded_with_burials() {
         world.wait_ms(10_000);
         world.text(client, "5");
     }
-    let burials = world.commands.iter().filter(|(_, command)| {
-        matches!(command, Command::Store { request: Op::Bury { .. }, .. })
-    });
+    let burials = world
+        .commands
+        .iter()
+        .filter(|(_, command)| matches!(command, Command::Store { request: Op::Bury { .. }, .. }));
     assert!(burials.count() < 40);
     world.set_store(Store::Prompt);
     world.wait_ms(10_000);
@@ -273,8 +274,7 @@ fn a_push_is_not_merged_with_a_message_that_is_being_removed() {
 
 #[test]
 fn dead_letters_stay_near_their_limit() {
-    let mut world =
-        World::new(Config { dead_limit: 10, mailbox_limit: 5, ..Config::default() });
+    let mut world = World::new(Config { dead_limit: 10, mailbox_limit: 5, ..Config::default() });
     let backend = world.pusher();
     let mut most = 0;
     for number in 0..4_000 {
@@ -298,11 +298,7 @@ fn dead_letters_stay_near_their_limit() {
 
 #[test]
 fn a_long_purge_goes_on_until_it_is_done() {
-    let config = Config {
-        dead_keep: Span::from_secs(90),
-        mailbox_limit: 5,
-        ..Config::default()
-    };
+    let config = Config { dead_keep: Span::from_secs(90), mailbox_limit: 5, ..Config::default() };
     let mut world = World::new(config);
     let backend = world.pusher();
     for number in 0..3_005 {
