@@ -189,7 +189,9 @@ impl Gateway {
     ) {
         let least = match message {
             Message::Other => Detail::Outcomes,
-            _ => Detail::Everything,
+            Message::Web | Message::Office(_) | Message::Device(_) | Message::Monitor(_) => {
+                Detail::Everything
+            }
         };
         if !self.records(least) {
             return;
