@@ -5,8 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What core may be built with: none of these does I/O, reads a clock or starts a thread. (proptest
 /// comes in only with the feature `testing`.)
-const FOR_CORE: [&str; 8] =
-    ["bytes", "bytestring", "hashbrown", "memchr", "proptest", "rand", "rand_chacha", "siphasher"];
+const FOR_CORE: [&str; 9] = [
+    "ahash",
+    "bytes",
+    "bytestring",
+    "hashbrown",
+    "memchr",
+    "proptest",
+    "rand",
+    "rand_chacha",
+    "siphasher",
+];
 
 /// The heading of the page's section that has a table of all dependencies.
 const SECTION: &str = "## Dependencies";
