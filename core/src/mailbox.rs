@@ -194,11 +194,6 @@ impl Mailbox {
         self.rested_at = end;
     }
 
-    /// The same, if the message passes the test.
-    pub(crate) fn pop_if(&mut self, test: impl FnOnce(&Entry) -> bool) -> Option<Entry> {
-        if self.entries.front().is_some_and(test) { self.pop() } else { None }
-    }
-
     /// Makes an entry one that is skipped.
     pub(crate) fn void(&mut self, number: u64) {
         let Some(entry) = self.entry_mut(number) else { return };
@@ -206,6 +201,14 @@ impl Mailbox {
         entry.op = None;
         let payload = std::mem::take(&mut entry.payload);
         self.bytes -= payload.len() as u64;
+    }
+
+    /// The first entry from `number` on that is not void.
+    pub(crate) fn after_voids(&self, mut number: u64) -> u64 {
+        while self.entry(number).is_some_and(|entry| entry.standing == Standing::Void) {
+            number += 1;
+        }
+        number
     }
 
     /// Drops the entries that are skipped, up to the first that is not.
@@ -230,12 +233,13 @@ impl Mailbox {
         }
     }
 
-    /// The newest message of the window before `id`, for the store to leave the window alone.
+    /// The newest message of the window before `id`, for the store to leave the window alone. A
+    /// held one may be a duplicate, which the store does not know.
     pub(crate) fn window_end(&self, id: MessageId) -> Option<MessageId> {
         self.entries
             .iter()
             .rev()
-            .filter(|entry| entry.standing != Standing::Void && entry.unpromised.is_none())
+            .filter(|entry| entry.standing == Standing::Ready && entry.unpromised.is_none())
             .find(|entry| entry.id != id)
             .map(|entry| entry.id)
     }
@@ -267,9 +271,18 @@ impl Mailbox {
         self.removals.iter().flat_map(|removal| removal.ids.iter().copied())
     }
 
-    /// The ids in the window, to leave out of what a load returns.
+    /// The ids in the window, to leave out of what a load returns. A void entry's message is not
+    /// being delivered: when the store has it after all, a load brings it.
     pub(crate) fn ids(&self) -> BTreeSet<MessageId> {
-        self.entries.iter().map(|entry| entry.id).collect()
+        let delivered = self.entries.iter().filter(|entry| entry.standing != Standing::Void);
+        delivered.map(|entry| entry.id).collect()
+    }
+
+    /// Whether the message is in the window or being removed.
+    pub(crate) fn knows(&self, id: MessageId) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|entry| entry.id == id && entry.standing != Standing::Void)
+            || self.removed_ids().any(|removed| removed == id)
     }
 
     /// Notes that the store has, or will have, a message that is not in the window.

@@ -42,9 +42,8 @@ pub(crate) struct PendingAppend {
     pub(crate) id: MessageId,
     /// The number of its entry, if it is in the window.
     pub(crate) entry: Option<u64>,
+    /// What the push is answered when it is stored, if its entry has left the window by then.
     pub(crate) promise: Promise,
-    /// Whether its entry may not be written before the store has answered.
-    pub(crate) was_held: bool,
     /// Taken when a pong answers the push before the store does.
     pub(crate) reply: Option<ReplyTo>,
 }

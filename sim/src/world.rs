@@ -19,10 +19,12 @@ use steadfast_core::trace::Trace;
 pub enum Store {
     /// Carries them out and answers at once.
     Prompt,
-    /// Carries them out, and keeps the answers until it is prompt again.
+    /// Carries them out, and keeps the answers until it is prompt again or asked for one.
     Slow,
     /// Answers that they failed, and does nothing.
     Failing,
+    /// The same for operations of this kind; prompt with all others.
+    Refusing(&'static str),
     /// Neither carries them out nor answers.
     Dead,
     /// Carries out and answers what only reads, and fails the rest: its disk is full.
@@ -38,14 +40,32 @@ pub enum Pongs {
     None,
 }
 
+/// Whether clients read what is written to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// Everything, at once: their sockets are always drained.
+    Prompt,
+    /// Nothing: their sockets never drain.
+    None,
+}
+
 /// A gateway with everything around it.
+#[derive(Debug)]
 pub struct World {
+    /// What is tried.
     pub gateway: Gateway,
+    /// What the store holds.
     pub model: Model,
+    /// The time that the next event happens at.
     pub now: Time,
+    /// All events and commands so far.
     pub trace: Trace,
+    /// What the store does; [`set_store`](Self::set_store) also gives the answers held back.
     pub store: Store,
+    /// What clients do about pings from now on.
     pub pongs: Pongs,
+    /// Whether clients read.
+    pub reads: Reads,
     /// Every command, as it was given.
     pub commands: Vec<(Time, Command)>,
     /// The last ping of each connection that was not answered.
@@ -60,6 +80,8 @@ pub struct World {
 pub const START: Time = Time::from_micros(1_800_000_000_000_000);
 
 impl World {
+    /// A world in which everything works and nothing has happened.
+    #[must_use]
     pub fn new(config: Config) -> Self {
         Self {
             gateway: Gateway::new(config, 1, 7),
@@ -68,6 +90,7 @@ impl World {
             trace: Trace::new(),
             store: Store::Prompt,
             pongs: Pongs::Prompt,
+            reads: Reads::Prompt,
             commands: Vec::new(),
             pings: BTreeMap::new(),
             events: VecDeque::new(),
@@ -120,8 +143,9 @@ impl World {
             Command::Finish { pusher } => {
                 self.events.push_back(Event::Pusher(pusher, PusherEvent::Closed));
             }
+            // The answer of a client that pongs says more, and traces are short.
             Command::ReportDrained { conn } => {
-                if self.pongs == Pongs::None {
+                if self.pongs == Pongs::None && self.reads == Reads::Prompt {
                     self.events.push_back(Event::Connection(conn, ConnEvent::Drained));
                 }
             }
@@ -135,7 +159,11 @@ impl World {
 
     fn execute(&mut self, op: OpId, request: Op) {
         match self.store {
-            Store::Prompt => {
+            Store::Refusing(kind) if request.kind() == kind => {
+                let answer = Answer::Failed("read-only".to_owned());
+                self.events.push_back(Event::Answered(op, answer));
+            }
+            Store::Prompt | Store::Refusing(_) => {
                 let answer = self.model.apply(request);
                 self.events.push_back(Event::Answered(op, answer));
             }
@@ -162,10 +190,19 @@ impl World {
     pub fn set_store(&mut self, store: Store) {
         self.store = store;
         if store == Store::Prompt {
-            while let Some((op, answer)) = self.late_answers.pop_front() {
-                self.tell(Event::Answered(op, answer));
+            while !self.late_answers.is_empty() {
+                self.answer();
             }
         }
+    }
+
+    /// The slow store gives the oldest answer it holds back.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn answer(&mut self) {
+        let (op, answer) = self.late_answers.pop_front().expect("an answer is held back");
+        self.tell(Event::Answered(op, answer));
     }
 
     /// Lets time pass, with every deadline in it.
@@ -178,21 +215,33 @@ impl World {
         self.now = until;
     }
 
+    /// Lets so many milliseconds pass, with every deadline in them.
     pub fn wait_ms(&mut self, millis: u64) {
         self.wait(Span::from_millis(millis));
     }
 
-    /// Lets time pass without serving any deadline: the process is stalled.
+    /// Lets time pass without serving any deadline: the process is stalled, or its clock leaps.
     pub fn stall(&mut self, span: Span) {
         self.now += span;
     }
 
-    /// A client connects.
-    pub fn connect(&mut self) -> ConnId {
+    /// A socket is accepted; it has asked for nothing yet.
+    pub fn accept(&mut self) -> ConnId {
         let id = ConnId { slot: self.next_conn, generation: 0 };
         self.next_conn += 1;
         self.tell(Event::Connection(id, ConnEvent::Accepted));
-        self.tell(Event::Connection(id, ConnEvent::Upgraded { target: "/".into() }));
+        id
+    }
+
+    /// A client connects.
+    pub fn connect(&mut self) -> ConnId {
+        self.connect_to("/")
+    }
+
+    /// A client connects to this path and query.
+    pub fn connect_to(&mut self, target: &str) -> ConnId {
+        let id = self.accept();
+        self.tell(Event::Connection(id, ConnEvent::Upgraded { target: target.into() }));
         id
     }
 
@@ -203,11 +252,20 @@ impl World {
         id
     }
 
+    /// The client sends a message.
     pub fn text(&mut self, id: ConnId, text: &str) {
         self.tell(Event::Connection(id, ConnEvent::TextReceived(text.into())));
     }
 
+    /// The client sends a ping of its own.
+    pub fn ping(&mut self, id: ConnId) {
+        self.tell(Event::Connection(id, ConnEvent::PingReceived));
+    }
+
     /// The client answers the last ping.
+    ///
+    /// # Panics
+    /// When there is none to answer.
     pub fn pong(&mut self, id: ConnId) {
         let counter = self.pings.remove(&id).expect("a ping to answer");
         self.tell(Event::Connection(id, ConnEvent::PongReceived(Some(counter))));
@@ -233,6 +291,7 @@ impl World {
         id
     }
 
+    /// A back end sends a line.
     pub fn line(&mut self, id: PusherId, line: &str) {
         let line = Bytes::copy_from_slice(line.as_bytes());
         self.tell(Event::Pusher(id, PusherEvent::LineReceived(line)));
@@ -241,6 +300,11 @@ impl World {
     /// A back end pushes `data` to `key`.
     pub fn push(&mut self, id: PusherId, key: &str, data: &str) {
         self.line(id, &format!(r#"{{"uid":"{key}","Data":"{data}"}}"#));
+    }
+
+    /// A back end sends no more; so many bytes of its last line had no end.
+    pub fn finish(&mut self, id: PusherId, unfinished: u64) {
+        self.tell(Event::Pusher(id, PusherEvent::Finished { unfinished }));
     }
 
     /// A back end pushes by HTTP under a name of its own.

@@ -1,6 +1,7 @@
 //! What once went wrong, one short world each: it must not go wrong again.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "each test picks out what it is about")]
 
 use bytes::Bytes;
 use steadfast_core::command::{Close, Command, Reply};

@@ -93,8 +93,6 @@ impl Gateway {
                 self.reply(to, Reply::Queued(into));
             }
             Appended::Duplicate { first, promise } => {
-                // The first may be one whose storage had an unclear end: a load finds it.
-                self.mailbox(append.mailbox).fall_behind();
                 self.drop_held(&append);
                 let Some(to) = append.reply else { return };
                 let key = self.registry.get(append.mailbox).key.clone();
@@ -106,6 +104,7 @@ impl Gateway {
                         Promise::Queued => Reply::Queued(first),
                     },
                 );
+                self.fetch_duplicated(append.mailbox, first);
             }
             Appended::Conflict => {
                 self.drop_held(&append);
@@ -118,25 +117,20 @@ impl Gateway {
     fn on_stored(&mut self, append: &PendingAppend) {
         let slot = append.mailbox;
         let mut written = append.promise == Promise::Ok;
-        match append.entry {
-            None => {
-                // The store holds a message that the window does not.
-                self.mailbox(slot).fall_behind();
-            }
-            Some(number) => {
-                let entry = self.mailbox(slot).entry_mut(number);
-                if let Some(entry) = entry.filter(|entry| entry.id == append.id) {
-                    entry.op = None;
-                    if entry.standing == Standing::Held {
-                        entry.standing = Standing::Ready;
-                        self.pump(slot);
-                    }
-                    let entry = self.registry.get(slot).entry(number);
-                    written = entry.is_none_or(Entry::was_written);
-                } else if append.was_held {
-                    written = false;
+        if let Some(number) = append.entry {
+            let entry = self.mailbox(slot).entry_mut(number);
+            if let Some(entry) = entry.filter(|entry| entry.id == append.id) {
+                entry.op = None;
+                if entry.standing == Standing::Held {
+                    entry.standing = Standing::Ready;
+                    self.pump(slot);
                 }
+                let entry = self.registry.get(slot).entry(number);
+                written = entry.is_none_or(Entry::was_written);
             }
+        } else {
+            // The store holds a message that the window does not.
+            self.mailbox(slot).fall_behind();
         }
         if let Some(to) = append.reply {
             let id = append.id;
@@ -158,8 +152,19 @@ impl Gateway {
         let mailbox = self.mailbox(append.mailbox);
         if mailbox.entry(number).is_some_and(|entry| entry.id == append.id) {
             mailbox.void(number);
+            mailbox.crowded = false;
             self.pump(append.mailbox);
             self.mailbox(append.mailbox).pop_void();
+        }
+    }
+
+    /// The first push of a name may be in the store although it was answered `fail`: not in the
+    /// window then, and promised now.
+    fn fetch_duplicated(&mut self, slot: u32, first: MessageId) {
+        let mailbox = self.mailbox(slot);
+        if !mailbox.knows(first) {
+            mailbox.fall_behind();
+            self.pump(slot);
         }
     }
 

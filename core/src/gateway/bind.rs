@@ -156,7 +156,7 @@ impl Gateway {
         mailbox.conns.retain(|other| *other != id);
         if mailbox.conns.is_empty() {
             self.registry.forget_live(slot);
-            self.abandon_window(slot);
+            self.abandon_window(slot, id);
         } else if mailbox.policy == BindPolicy::All {
             self.settle(slot);
             self.pump(slot);
@@ -177,12 +177,10 @@ impl Gateway {
     }
 
     /// Nobody is left to confirm the window: its messages wait again, each with one more failed
-    /// try.
-    fn abandon_window(&mut self, slot: u32) {
-        let (mut retries, mut dead) = (Vec::new(), Vec::new());
-        while let Some(entry) = self.mailbox(slot).pop() {
-            self.fail_try(slot, entry, &mut retries, &mut dead);
-        }
+    /// try, unless a connection that left earlier had confirmed it.
+    fn abandon_window(&mut self, slot: u32, last: ConnId) {
+        let end = self.registry.get(slot).end();
+        self.settle_until(slot, last, end);
         let mailbox = self.mailbox(slot);
         mailbox.state = match mailbox.state {
             // The answer is still to come, and does not know of the tries that fail here.
@@ -192,7 +190,6 @@ impl Gateway {
         mailbox.resume_at = Time::EPOCH;
         mailbox.reached = None;
         self.arm_mailbox(slot);
-        self.note_failed_tries(slot, retries, dead);
     }
 
     /// Sorts an unconfirmed entry that nobody will confirm any more.
@@ -209,15 +206,10 @@ impl Gateway {
             self.reply_failed(to, key.clone(), id, FailReason::NotStored);
             return self.record_delivery(key, DeliveryRecord::Forgotten { id });
         }
-        if entry.standing != Standing::Ready || self.running == Running::Stopping {
-            return;
-        }
         if !entry.was_written() {
-            // It stood behind one that was held. No try of it has failed.
-            let append = entry.op.and_then(|op| self.operations.get_mut(op));
-            if let Some(Pending::Append(append)) = append {
-                append.promise = Promise::Queued;
-            }
+            return self.note_unwritten(&entry);
+        }
+        if self.running == Running::Stopping {
             return;
         }
         let tries = entry.tries + 1;
@@ -228,6 +220,14 @@ impl Gateway {
         let interval = self.config.retry_interval;
         let not_before = backoff::not_before(entry.written_at, tries, interval);
         retries.push(Retry { id, tries, not_before });
+    }
+
+    /// An entry leaves the window before it was written to anyone: it waits in the store.
+    fn note_unwritten(&mut self, entry: &Entry) {
+        let pending = entry.op.and_then(|op| self.operations.get_mut(op));
+        if let Some(Pending::Append(append)) = pending {
+            append.promise = Promise::Queued;
+        }
     }
 
     /// Tells the store which tries failed and which messages had their last one.

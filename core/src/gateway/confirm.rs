@@ -8,7 +8,7 @@ use super::Gateway;
 use crate::command::{Close, Command, Reply};
 use crate::config::{BindPolicy, Detail};
 use crate::connection::{Binding, Connection, Drain, MUTE_AFTER, Phase, Speech};
-use crate::id::ConnId;
+use crate::id::{ConnId, MessageId};
 use crate::mailbox::{Entry, Standing};
 use crate::operations::Pending;
 use crate::record::{ConnRecord, DeliveryRecord, PushRecord};
@@ -148,6 +148,7 @@ impl Gateway {
         if mark <= before {
             return;
         }
+        self.pass_voids(slot, id);
         let mailbox = self.mailbox(slot);
         mailbox.crowded = false;
         if mailbox.policy == BindPolicy::All {
@@ -163,20 +164,45 @@ impl Gateway {
         self.pump(slot);
     }
 
+    /// Counts the void entries behind what a connection has confirmed as confirmed too: no ping
+    /// will be sent for them.
+    fn pass_voids(&mut self, slot: u32, id: ConnId) {
+        let acked_to = self.registry.get(slot).after_voids(self.binding(id).acked_to);
+        let binding = self.binding_mut(id);
+        binding.acked_to = acked_to.min(binding.written_to);
+    }
+
     /// Ends the entries whose fate is decided, where messages go to several connections.
     pub(super) fn settle(&mut self, slot: u32) {
         let Some(id) = self.registry.get(slot).newest() else { return };
         self.settle_for(slot, id);
     }
 
-    fn settle_for(&mut self, slot: u32, id: ConnId) {
+    fn settle_for(&mut self, slot: u32, by: ConnId) {
         let decided = self.first_pending(slot).min(self.registry.get(slot).end());
-        while self.registry.get(slot).base() < decided {
-            self.pop_confirmed(slot, id, |mailbox| {
-                mailbox.base() < decided && mailbox.entry(mailbox.base()).is_some_and(|e| e.acked)
-            });
-            self.fail_untargeted(slot, decided);
+        self.settle_until(slot, by, decided);
+    }
+
+    /// Ends the entries before `end`, for whose confirmation nobody waits any more: those that a
+    /// connection has confirmed are confirmed, the others have failed a try.
+    pub(super) fn settle_until(&mut self, slot: u32, by: ConnId, end: u64) {
+        let (mut ids, mut bytes) = (self.spare_ids(), 0);
+        let (mut retries, mut dead) = (Vec::new(), Vec::new());
+        while self.registry.get(slot).base() < end {
+            let Some(entry) = self.mailbox(slot).pop() else { break };
+            if entry.acked && entry.standing == Standing::Ready {
+                ids.push(entry.id);
+                bytes += entry.payload.len() as u64;
+                self.promise_kept(slot, &entry);
+                continue;
+            }
+            if entry.standing == Standing::Ready {
+                self.mailbox(slot).fall_behind();
+            }
+            self.fail_try(slot, entry, &mut retries, &mut dead);
         }
+        self.forget_confirmed(slot, by, ids, bytes);
+        self.note_failed_tries(slot, retries, dead);
     }
 
     /// The first entry that some connection may still confirm. Later connections join at later
@@ -186,20 +212,6 @@ impl Gateway {
         let bindings = mailbox.conns.iter().filter_map(|&id| self.conn(id)?.binding());
         let pending = bindings.map(|binding| binding.acked_to.max(binding.joined)).min();
         pending.unwrap_or(mailbox.end())
-    }
-
-    /// Fails the try of the first entries before `decided` that nobody has confirmed: their every
-    /// target has closed.
-    fn fail_untargeted(&mut self, slot: u32, decided: u64) {
-        let (mut retries, mut dead) = (Vec::new(), Vec::new());
-        while self.registry.get(slot).base() < decided {
-            let Some(entry) = self.mailbox(slot).pop_if(|entry| !entry.acked) else { break };
-            if entry.standing == Standing::Ready {
-                self.mailbox(slot).fall_behind();
-            }
-            self.fail_try(slot, entry, &mut retries, &mut dead);
-        }
-        self.note_failed_tries(slot, retries, dead);
     }
 
     /// Takes confirmed entries from the front of the window and has the store forget them.
@@ -221,6 +233,11 @@ impl Gateway {
             self.promise_kept(slot, &entry);
         }
         self.mailbox(slot).pop_void();
+        self.forget_confirmed(slot, by, ids, bytes);
+    }
+
+    /// Has the store forget confirmed messages, which are `bytes`.
+    fn forget_confirmed(&mut self, slot: u32, by: ConnId, ids: Vec<MessageId>, bytes: u64) {
         let (Some(&first), Some(&last)) = (ids.first(), ids.last()) else {
             return self.reuse_ids(ids);
         };

@@ -24,15 +24,24 @@ impl Gateway {
         if mailbox.removing >= self.config.max_removing {
             return false;
         }
-        let some_room = mailbox
-            .receivers()
-            .iter()
-            .any(|&id| self.binding(id).has_room(bytes, messages, max_bytes));
+        let some_room = mailbox.receivers().iter().any(|&id| self.has_room(slot, id, bytes));
         let lag_messages = LAG_WINDOWS * u64::from(messages);
         let lag = mailbox.policy == BindPolicy::All
             && (mailbox.end() - mailbox.base() >= lag_messages
                 || (mailbox.bytes > 0 && mailbox.bytes + bytes > LAG_WINDOWS * max_bytes));
         some_room && !lag
+    }
+
+    /// Whether a receiver has room for a further message behind those it is still to be written.
+    fn has_room(&self, slot: u32, id: ConnId, bytes: u64) -> bool {
+        let (mailbox, binding) = (self.registry.get(slot), self.binding(id));
+        let (messages, max_bytes) = (self.config.window_messages, self.config.window_bytes);
+        let unwritten = mailbox.end() - binding.written_to.max(mailbox.base());
+        if unwritten == 0 {
+            return binding.has_room(bytes, messages, max_bytes);
+        }
+        binding.in_flight() + unwritten < u64::from(binding.allowance.min(messages))
+            && mailbox.bytes + bytes <= max_bytes
     }
 
     /// Writes what may be written to the mailbox's receivers, and loads more when it pays.

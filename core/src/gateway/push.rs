@@ -225,7 +225,6 @@ impl Gateway {
         promise: Promise,
         entry: Option<u64>,
     ) -> OpId {
-        let was_held = entry.is_some() && push.idempotency.is_some();
         let mailbox = self.registry.get(slot);
         // What is about to leave the mailbox stands for no new push.
         let settled = mailbox.removing == 0 && mailbox.burying == 0;
@@ -245,7 +244,7 @@ impl Gateway {
             window_end: mailbox.window_end(id),
         };
         let reply = Some(to);
-        let pending = PendingAppend { mailbox: slot, id, entry, promise, was_held, reply };
+        let pending = PendingAppend { mailbox: slot, id, entry, promise, reply };
         self.issue(Pending::Append(pending), Op::Append(append))
     }
 }
