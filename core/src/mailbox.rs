@@ -23,8 +23,6 @@ pub(crate) struct Mailbox {
     entries: VecDeque<Entry>,
     /// The number of the first entry.
     base: u64,
-    /// The number the next entry had when the mailbox was last found at [`rest`](Self::rest).
-    rested_at: u64,
     /// Payload bytes of all entries.
     pub(crate) bytes: u64,
     /// Storage operations on this key that are not answered, or wait to be tried again.
@@ -124,7 +122,6 @@ impl Mailbox {
             conns: Vec::new(),
             entries: VecDeque::new(),
             base: 0,
-            rested_at: 0,
             bytes: 0,
             pending: 0,
             removals: Vec::new(),
@@ -183,15 +180,12 @@ impl Mailbox {
         Some(entry)
     }
 
-    /// Gives the window's memory back when nothing has entered it since the last call. A window
-    /// that is filled and emptied all the time keeps its memory, an idle connection owns none.
+    /// Gives the window's memory back: an idle connection owns none.
     pub(crate) fn rest(&mut self) {
-        let end = self.end();
-        if self.rested_at == end && self.entries.is_empty() && self.removals.is_empty() {
+        if self.entries.is_empty() && self.removals.is_empty() {
             self.entries = VecDeque::new();
             self.removals = Vec::new();
         }
-        self.rested_at = end;
     }
 
     /// Makes an entry one that is skipped.

@@ -15,6 +15,9 @@ pub(super) const LATE: Span = Span::from_secs(1);
 /// A timer within this span is not moved for an earlier deadline.
 const SOON: Span = Span::from_millis(50);
 
+/// A connection that was not pinged for this long keeps no memory for a window.
+const REST_AFTER: Span = Span::from_secs(3);
+
 /// How long answers wait for the messages that were waiting at bind while nothing moves.
 const BACKLOG_PATIENCE: Span = Span::from_secs(1);
 
@@ -165,7 +168,8 @@ impl Gateway {
         self.on_conn_due(id);
         if let Some(conn) = self.conn(id) {
             let deadline = self.conn_deadline(conn);
-            let mailbox = conn.binding().map(|binding| binding.mailbox);
+            let rests = self.now.since(conn.pings.sent_at) >= REST_AFTER;
+            let mailbox = conn.binding().filter(|_| rests).map(|binding| binding.mailbox);
             self.set_conn_timer(slot, deadline);
             if let Some(mailbox) = mailbox {
                 self.mailbox(mailbox).rest();
