@@ -125,7 +125,7 @@ fn never_pongs_and_is_silent() {
 fn never_pongs_nor_reads() {
     story("never_pongs_nor_reads", Config::default(), |world| {
         world.pongs = Pongs::None;
-        world.reads = Reads::None;
+        world.set_reads(Reads::None);
         let a = world.client("5");
         let backend = world.pusher();
         world.push(backend, "5", "hello");
