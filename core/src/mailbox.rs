@@ -32,6 +32,8 @@ pub(crate) struct Mailbox {
     /// How many messages those are, and their bytes.
     pub(crate) removing: u32,
     pub(crate) removing_bytes: u64,
+    /// Messages that the store has been told to set aside, and has not been seen to.
+    pub(crate) burying: BTreeSet<MessageId>,
     /// The place in the store's mailbox up to which messages were taken into the window.
     pub(crate) reached: Option<u64>,
     /// The first waiting message may not be written before this.
@@ -115,6 +117,7 @@ impl Mailbox {
             removals: Vec::new(),
             removing: 0,
             removing_bytes: 0,
+            burying: BTreeSet::new(),
             reached: None,
             resume_at: Time::EPOCH,
             crowded: false,

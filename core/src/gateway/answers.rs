@@ -65,8 +65,10 @@ impl Gateway {
                 self.on_removed(mailbox, first, withdrawn);
             }
             (Pending::Retry { .. }, Answer::Retried) => {}
-            (Pending::Bury { mailbox, reason, .. }, Answer::Buried(ids)) => {
-                self.on_buried(mailbox, reason, &ids);
+            (Pending::Bury { mailbox, reason, ids, .. }, Answer::Buried(buried)) => {
+                let burying = &mut self.mailbox(mailbox).burying;
+                ids.iter().for_each(|id| assert!(burying.remove(id), "{id} was to be buried"));
+                self.on_buried(mailbox, reason, &buried);
             }
             (Pending::Expire, Answer::Expired(expired)) => self.on_expired(expired),
             (Pending::TrimDead, Answer::Dead(DeadAnswer::Purged(count))) => {

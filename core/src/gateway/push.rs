@@ -221,9 +221,9 @@ impl Gateway {
     ) -> OpId {
         let mailbox = self.registry.get(slot);
         let offline = mailbox.conns.is_empty();
-        // The store may still hold a message that is confirmed: what merged with it would be removed
-        // with it.
-        let settled = offline && mailbox.removing == 0;
+        // The store may still hold a message that is confirmed or about to be buried: what merged
+        // with it would go with it.
+        let settled = offline && mailbox.removing == 0 && mailbox.burying.is_empty();
         let merge = settled && self.config.dedup == Dedup::On && push.idempotency.is_none();
         let append = Append {
             key: mailbox.key.clone(),
