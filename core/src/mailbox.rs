@@ -212,15 +212,18 @@ impl Mailbox {
         }
     }
 
-    /// The newest message of the window before `id`, for the store to leave the window alone. A
-    /// held one may be a duplicate, which the store does not know.
+    /// The newest message of the window but `id`, for the store to leave the window alone. A held
+    /// one may be a duplicate, which the store does not know.
     pub(crate) fn window_end(&self, id: MessageId) -> Option<MessageId> {
-        self.entries
-            .iter()
-            .rev()
-            .filter(|entry| entry.standing == Standing::Ready && entry.unpromised.is_none())
-            .find(|entry| entry.id != id)
-            .map(|entry| entry.id)
+        let mut stored = self.entries.iter().rev().filter(|entry| {
+            entry.id != id && entry.standing == Standing::Ready && entry.unpromised.is_none()
+        });
+        let newest = match self.policy {
+            BindPolicy::Newest | BindPolicy::Kick => stored.next(),
+            // What failed a try is written again behind messages that are newer.
+            BindPolicy::All => stored.max_by_key(|entry| entry.id),
+        };
+        newest.map(|entry| entry.id)
     }
 
     /// Notes that confirmed messages are being removed from the store.
