@@ -32,8 +32,8 @@ pub(crate) struct Mailbox {
     /// How many messages those are, and their bytes.
     pub(crate) removing: u32,
     pub(crate) removing_bytes: u64,
-    /// How many operations that set messages aside are not done.
-    pub(crate) burying: u32,
+    /// Messages that the store has been told to set aside, and has not been seen to.
+    pub(crate) burying: BTreeSet<MessageId>,
     /// The place in the store's mailbox up to which messages were taken into the window.
     pub(crate) reached: Option<u64>,
     /// The first waiting message may not be written before this.
@@ -127,7 +127,7 @@ impl Mailbox {
             removals: Vec::new(),
             removing: 0,
             removing_bytes: 0,
-            burying: 0,
+            burying: BTreeSet::new(),
             reached: None,
             resume_at: Time::EPOCH,
             crowded: false,
@@ -227,15 +227,18 @@ impl Mailbox {
         }
     }
 
-    /// The newest message of the window before `id`, for the store to leave the window alone. A
-    /// held one may be a duplicate, which the store does not know.
+    /// The newest message of the window but `id`, for the store to leave the window alone. A held
+    /// one may be a duplicate, which the store does not know.
     pub(crate) fn window_end(&self, id: MessageId) -> Option<MessageId> {
-        self.entries
-            .iter()
-            .rev()
-            .filter(|entry| entry.standing == Standing::Ready && entry.unpromised.is_none())
-            .find(|entry| entry.id != id)
-            .map(|entry| entry.id)
+        let mut stored = self.entries.iter().rev().filter(|entry| {
+            entry.id != id && entry.standing == Standing::Ready && entry.unpromised.is_none()
+        });
+        let newest = match self.policy {
+            BindPolicy::Newest | BindPolicy::Kick => stored.next(),
+            // What failed a try is written again behind messages that are newer.
+            BindPolicy::All => stored.max_by_key(|entry| entry.id),
+        };
+        newest.map(|entry| entry.id)
     }
 
     /// Notes that confirmed messages are being removed from the store.

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use steadfast_core::command::Command;
 use steadfast_core::config::Config;
 use steadfast_core::event::{CloseCause, ConnEvent, Event, PushRequest, PusherEvent};
@@ -49,6 +49,15 @@ pub enum Reads {
     None,
 }
 
+/// One step of a world's history.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// The gateway was told this.
+    Told(Event),
+    /// The gateway gave this order.
+    Gave(Command),
+}
+
 /// A gateway with everything around it.
 #[derive(Debug)]
 pub struct World {
@@ -64,12 +73,13 @@ pub struct World {
     pub store: Store,
     /// What clients do about pings from now on.
     pub pongs: Pongs,
-    /// Whether clients read.
-    pub reads: Reads,
-    /// Every command, as it was given.
-    pub commands: Vec<(Time, Command)>,
+    reads: Reads,
+    /// Every event and command, in order.
+    pub history: Vec<(Time, Step)>,
     /// The last ping of each connection that was not answered.
     pings: BTreeMap<ConnId, u64>,
+    /// Connections whose drain is to be reported, and whose clients do not read.
+    undrained: BTreeSet<ConnId>,
     events: VecDeque<Event>,
     late_answers: VecDeque<(OpId, Answer)>,
     next_conn: u32,
@@ -91,8 +101,9 @@ impl World {
             store: Store::Prompt,
             pongs: Pongs::Prompt,
             reads: Reads::Prompt,
-            commands: Vec::new(),
+            history: Vec::new(),
             pings: BTreeMap::new(),
+            undrained: BTreeSet::new(),
             events: VecDeque::new(),
             late_answers: VecDeque::new(),
             next_conn: 0,
@@ -110,11 +121,13 @@ impl World {
         self.events.push_back(event);
         while let Some(event) = self.events.pop_front() {
             self.trace.event(self.now, &event);
+            self.history.push((self.now, Step::Told(event.clone())));
             let mut commands = Vec::new();
             self.gateway.handle(self.now, event, &mut commands);
             self.gateway.check();
             self.trace.commands(&commands);
             for command in commands {
+                self.history.push((self.now, Step::Gave(command.clone())));
                 self.obey(command);
             }
         }
@@ -122,7 +135,6 @@ impl World {
     }
 
     fn obey(&mut self, command: Command) {
-        self.commands.push((self.now, command.clone()));
         match command {
             Command::Store { op, request } => self.execute(op, request),
             Command::Ping { conn, counter } => {
@@ -135,6 +147,7 @@ impl World {
             }
             Command::Close { conn, .. } => {
                 self.pings.remove(&conn);
+                self.undrained.remove(&conn);
                 self.events
                     .retain(|event| !matches!(event, Event::Connection(id, _) if *id == conn));
                 let closed = ConnEvent::Closed(CloseCause::Commanded);
@@ -143,12 +156,14 @@ impl World {
             Command::Finish { pusher } => {
                 self.events.push_back(Event::Pusher(pusher, PusherEvent::Closed));
             }
-            // The answer of a client that pongs says more, and traces are short.
-            Command::ReportDrained { conn } => {
-                if self.pongs == Pongs::None && self.reads == Reads::Prompt {
+            Command::ReportDrained { conn } => match self.reads {
+                Reads::Prompt => {
                     self.events.push_back(Event::Connection(conn, ConnEvent::Drained));
                 }
-            }
+                Reads::None => {
+                    self.undrained.insert(conn);
+                }
+            },
             Command::Send { .. }
             | Command::Reply { .. }
             | Command::Pause { .. }
@@ -157,32 +172,31 @@ impl World {
         }
     }
 
+    /// The store takes an operation. Its answers come in the order of the operations.
     fn execute(&mut self, op: OpId, request: Op) {
-        match self.store {
+        let answer = match self.store {
             Store::Refusing(kind) if request.kind() == kind => {
-                let answer = Answer::Failed("read-only".to_owned());
-                self.events.push_back(Event::Answered(op, answer));
+                Answer::Failed("read-only".to_owned())
             }
-            Store::Prompt | Store::Refusing(_) => {
-                let answer = self.model.apply(request);
-                self.events.push_back(Event::Answered(op, answer));
-            }
-            Store::Slow => {
-                let answer = self.model.apply(request);
-                self.late_answers.push_back((op, answer));
-            }
-            Store::Failing => {
-                let answer = Answer::Failed("disk full".to_owned());
-                self.events.push_back(Event::Answered(op, answer));
-            }
-            Store::Dead => {}
-            Store::ReadOnly => {
-                let answer = match request {
-                    Op::Load { .. } | Op::Expire { .. } => self.model.apply(request),
-                    _ => Answer::Failed("disk full".to_owned()),
-                };
-                self.events.push_back(Event::Answered(op, answer));
-            }
+            Store::Prompt | Store::Refusing(_) | Store::Slow => self.model.apply(request),
+            Store::Failing => Answer::Failed("disk full".to_owned()),
+            Store::Dead => return,
+            Store::ReadOnly => match request {
+                Op::Load { .. } | Op::Expire { .. } => self.model.apply(request),
+                Op::Append(_)
+                | Op::Remove { .. }
+                | Op::Retry { .. }
+                | Op::Bury { .. }
+                | Op::Claim(_)
+                | Op::Dead(_)
+                | Op::Session(_)
+                | Op::Device(_) => Answer::Failed("disk full".to_owned()),
+            },
+        };
+        self.late_answers.push_back((op, answer));
+        if self.store != Store::Slow {
+            let answers = self.late_answers.drain(..);
+            self.events.extend(answers.map(|(op, answer)| Event::Answered(op, answer)));
         }
     }
 
@@ -271,14 +285,20 @@ impl World {
         self.tell(Event::Connection(id, ConnEvent::PongReceived(Some(counter))));
     }
 
-    /// The client's socket has taken everything.
-    pub fn drained(&mut self, id: ConnId) {
-        self.tell(Event::Connection(id, ConnEvent::Drained));
+    /// Clients read from now on, or do not; what they had left unread is drained now.
+    pub fn set_reads(&mut self, reads: Reads) {
+        self.reads = reads;
+        if reads == Reads::Prompt {
+            while let Some(id) = self.undrained.pop_first() {
+                self.tell(Event::Connection(id, ConnEvent::Drained));
+            }
+        }
     }
 
     /// The connection is reset.
     pub fn drop_conn(&mut self, id: ConnId) {
         self.pings.remove(&id);
+        self.undrained.remove(&id);
         let cause = CloseCause::Failed("reset by peer".to_owned());
         self.tell(Event::Connection(id, ConnEvent::Closed(cause)));
     }

@@ -11,11 +11,19 @@ use steadfast_core::id::{ConnId, Key, MessageId, PusherId};
 use steadfast_core::record::{ConnRecord, DeliveryRecord, Dialect, PushRecord, Record};
 use steadfast_core::store::Op;
 use steadfast_core::time::Span;
-use steadfast_sim::world::{Pongs, Store, World};
+use steadfast_sim::world::{Pongs, Reads, Step, Store, World};
+
+/// The orders that the gateway gave.
+fn commands(world: &World) -> impl Iterator<Item = &Command> {
+    world.history.iter().filter_map(|(_, step)| match step {
+        Step::Gave(command) => Some(command),
+        Step::Told(_) => None,
+    })
+}
 
 /// What was written to a connection, as text, without the answers to a web page.
 fn sent(world: &World, to: ConnId) -> Vec<String> {
-    let sent = world.commands.iter().filter_map(|(_, command)| match command {
+    let sent = commands(world).filter_map(|command| match command {
         Command::Send { conn, payload, .. } if *conn == to => {
             Some(String::from_utf8(payload.to_vec()).unwrap())
         }
@@ -25,7 +33,7 @@ fn sent(world: &World, to: ConnId) -> Vec<String> {
 }
 
 fn replies(world: &World) -> Vec<Reply> {
-    let replies = world.commands.iter().filter_map(|(_, command)| match command {
+    let replies = commands(world).filter_map(|command| match command {
         Command::Reply { reply, .. } => Some(*reply),
         _ => None,
     });
@@ -33,7 +41,7 @@ fn replies(world: &World) -> Vec<Reply> {
 }
 
 fn records(world: &World) -> impl Iterator<Item = &Record> {
-    world.commands.iter().filter_map(|(_, command)| match command {
+    commands(world).filter_map(|command| match command {
         Command::Record(record) => Some(record),
         _ => None,
     })
@@ -97,8 +105,8 @@ fn mute_device(world: &mut World, first: &str) -> ConnId {
         matches!(record, Record::Connection(_, ConnRecord::PongUnsupported { .. }))
     };
     assert!(records(world).any(mute), "the device is known not to speak pong");
-    // From now on the world reports no drained socket by itself.
     world.pongs = Pongs::Prompt;
+    world.set_reads(Reads::None);
     device
 }
 
@@ -118,9 +126,9 @@ fn what_a_device_took_under_its_old_id_confirms_nothing_under_its_new_one() {
         };
         records(world).any(is)
     };
-    world.drained(device);
+    world.tell(Event::Connection(device, ConnEvent::Drained));
     assert!(!confirmed(&world), "the socket has taken what was written before");
-    world.drained(device);
+    world.tell(Event::Connection(device, ConnEvent::Drained));
     assert!(confirmed(&world), "the socket has taken the message");
 }
 
@@ -244,10 +252,8 @@ fn a_store_that_cannot_write_is_not_flooded_with_burials() {
         world.wait_ms(10_000);
         world.text(client, "5");
     }
-    let burials = world
-        .commands
-        .iter()
-        .filter(|(_, command)| matches!(command, Command::Store { request: Op::Bury { .. }, .. }));
+    let burials = commands(&world)
+        .filter(|command| matches!(command, Command::Store { request: Op::Bury { .. }, .. }));
     assert!(burials.count() < 40);
     world.set_store(Store::Prompt);
     world.wait_ms(10_000);

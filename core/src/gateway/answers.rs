@@ -64,12 +64,10 @@ impl Gateway {
                 self.on_removed(mailbox, first, withdrawn);
             }
             (Pending::Retry { .. }, Answer::Retried) => {}
-            (Pending::Bury { mailbox, reason, .. }, Answer::Buried(ids)) => {
-                self.mailbox(mailbox).burying -= 1;
-                self.on_buried(mailbox, reason, &ids);
-                if std::mem::take(&mut self.mailbox(mailbox).crowded) {
-                    self.pump(mailbox);
-                }
+            (Pending::Bury { mailbox, reason, ids, .. }, Answer::Buried(buried)) => {
+                let burying = &mut self.mailbox(mailbox).burying;
+                ids.iter().for_each(|id| assert!(burying.remove(id), "{id} was to be buried"));
+                self.on_buried(mailbox, reason, &buried);
             }
             (Pending::Expire, Answer::Expired(expired)) => self.on_expired(expired),
             (Pending::TrimDead(excess), Answer::Dead(DeadAnswer::Purged(count))) => {
@@ -213,7 +211,7 @@ impl Gateway {
         for (key, mut ids) in by_key {
             let slot = self.registry.find_or_insert(&key, self.config.bind);
             let mailbox = self.registry.get(slot);
-            if matches!(mailbox.state, KeyState::Loading(_)) || mailbox.burying > 0 {
+            if matches!(mailbox.state, KeyState::Loading(_)) {
                 // What the load brings is being judged, or these are being buried already; the next
                 // sweep sees what is left.
                 continue;

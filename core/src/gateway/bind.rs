@@ -246,11 +246,12 @@ impl Gateway {
         self.bury(slot, dead, DeathReason::Tries);
     }
 
-    /// Tells the store to set messages aside.
-    pub(super) fn bury(&mut self, slot: u32, ids: Vec<MessageId>, reason: DeathReason) {
+    /// Tells the store to set messages aside, unless it was told before.
+    pub(super) fn bury(&mut self, slot: u32, mut ids: Vec<MessageId>, reason: DeathReason) {
+        let burying = &mut self.mailbox(slot).burying;
+        ids.retain(|id| burying.insert(*id));
         if !ids.is_empty() {
             let at = self.now;
-            self.mailbox(slot).burying += 1;
             self.issue_again(Pending::Bury { mailbox: slot, ids, reason, at, attempt: 0 });
         }
     }

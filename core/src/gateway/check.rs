@@ -45,17 +45,19 @@ impl Gateway {
 
     fn check_mailboxes(&self) {
         let slots = self.registry.iter().map(|(slot, _)| slot as usize + 1).max().unwrap_or(0);
-        let (mut pending, mut burying) = (vec![0_u32; slots], vec![0_u32; slots]);
+        let (mut pending, mut burying) = (vec![0_u32; slots], vec![0; slots]);
         for operation in self.operations.iter() {
             if let Some(slot) = operation.mailbox() {
                 pending[slot as usize] += 1;
-                burying[slot as usize] += u32::from(matches!(operation, Pending::Bury { .. }));
+                if let Pending::Bury { ids, .. } = operation {
+                    burying[slot as usize] += ids.len();
+                }
             }
         }
         for (slot, mailbox) in self.registry.iter() {
             let key = &mailbox.key;
             assert_eq!(mailbox.pending, pending[slot as usize], "operations on {key}");
-            assert_eq!(mailbox.burying, burying[slot as usize], "burials of {key}");
+            assert_eq!(mailbox.burying.len(), burying[slot as usize], "burials of {key}");
             let bytes: u64 = mailbox.entries().map(|entry| entry.payload.len() as u64).sum();
             assert_eq!(mailbox.bytes, bytes, "bytes in the window of {key}");
             assert_eq!(

@@ -180,34 +180,41 @@ impl Gateway {
     /// Does what is due about one connection.
     fn on_conn_due(&mut self, id: ConnId) {
         let conn = self.conn(id).expect("armed timers have owners");
-        let (now, patience) = (self.now, self.patience());
-        let opening = matches!(conn.phase, Phase::Opening);
-        let backlog = conn.binding().and_then(|binding| binding.backlog.as_ref());
-        let backlog_due = backlog.is_some_and(|b| b.progress_at + BACKLOG_PATIENCE <= now);
-        let confirm_due = self.confirm_due(conn) <= now;
-        let pong_due = conn.pings.outstanding.is_some_and(|o| o.deadline <= patience);
+        let patience = self.patience();
         let silent = patience.0.since(conn.heard_at.0);
-        let (asks, idle_timeout) = (self.asks_when_idle(conn), self.config.idle_timeout);
-        if opening {
+        if matches!(conn.phase, Phase::Opening) {
             if silent >= self.config.handshake_timeout {
                 self.close(id, Close::HandshakeOverdue);
             }
-        } else if silent >= idle_timeout {
+        } else if silent >= self.config.idle_timeout {
             let key = self.key_of(id);
             self.record_conn(id, ConnRecord::IdleTimedOut { key, silent });
             self.close(id, Close::Idle);
-        } else if pong_due {
-            self.on_pong_overdue(id);
         } else {
-            if backlog_due {
-                self.release_answers(id);
+            if conn.pings.outstanding.is_some_and(|o| o.deadline <= patience) {
+                self.on_pong_overdue(id);
             }
-            if asks && silent >= idle_timeout.divided_by(2) {
-                self.conn_mut(id).expect("it is open").idle_pinged = true;
-                self.send_ping(id);
-            } else if confirm_due {
-                self.send_ping(id);
-            }
+            self.on_open_conn_due(id, silent);
+        }
+    }
+
+    /// Does what is due about one connection that is neither idle nor owes a pong, if it is open.
+    fn on_open_conn_due(&mut self, id: ConnId, silent: Span) {
+        let (now, half) = (self.now, self.config.idle_timeout.divided_by(2));
+        let conn = self.conn(id).expect("armed timers have owners");
+        if matches!(conn.phase, Phase::Closing(..)) {
+            return;
+        }
+        let (asks, confirm_due) = (self.asks_when_idle(conn), self.confirm_due(conn) <= now);
+        let backlog = conn.binding().and_then(|binding| binding.backlog.as_ref());
+        if backlog.is_some_and(|backlog| backlog.progress_at + BACKLOG_PATIENCE <= now) {
+            self.release_answers(id);
+        }
+        if asks && silent >= half {
+            self.conn_mut(id).expect("it is open").idle_pinged = true;
+            self.send_ping(id);
+        } else if confirm_due {
+            self.send_ping(id);
         }
     }
 

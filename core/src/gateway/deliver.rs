@@ -9,11 +9,14 @@ use crate::mailbox::{Entry, Freshness, KeyState, Standing};
 use crate::operations::Pending;
 use crate::record::{DeathReason, DeliveryRecord};
 use crate::store::{Loaded, Op};
-use crate::time::Time;
+use crate::time::{Span, Time};
 use std::collections::BTreeSet;
 
 /// With several receivers, the slowest may fall behind the fastest by so many windows.
 const LAG_WINDOWS: u64 = 4;
+
+/// How long a load waits after one that brought nothing new, though there is more to load.
+const FRUITLESS_LOAD_DELAY: Span = Span::from_millis(100);
 
 impl Gateway {
     /// Whether a further message may enter the window: some receiver has room for it, none is too
@@ -168,7 +171,9 @@ impl Gateway {
     /// it is in the window or being removed.
     pub(super) fn load_op(&self, slot: u32) -> Op {
         let mailbox = self.registry.get(slot);
-        let known = mailbox.end() - mailbox.base() + u64::from(mailbox.removing);
+        let known = mailbox.end() - mailbox.base()
+            + u64::from(mailbox.removing)
+            + mailbox.burying.len() as u64;
         let messages = known + u64::from(self.config.window_messages);
         Op::Load {
             key: mailbox.key.clone(),
@@ -193,7 +198,7 @@ impl Gateway {
             return self.pump(slot);
         }
         let known = self.known_ids(slot);
-        let (mut dead, mut complete) = (Vec::new(), true);
+        let (mut dead, mut complete, end) = (Vec::new(), true, self.registry.get(slot).end());
         let last = loaded.messages.last().map(|message| message.position);
         for message in loaded.messages {
             let position = message.position;
@@ -213,15 +218,14 @@ impl Gateway {
             self.mailbox(slot).reached = Some(position);
         }
         let caught_up = complete && last == loaded.tail && freshness == Freshness::Fresh;
+        let again_at = self.now + FRUITLESS_LOAD_DELAY;
         let mailbox = self.mailbox(slot);
         mailbox.state = if caught_up { KeyState::CaughtUp } else { KeyState::Behind };
-        if !dead.is_empty() {
-            // Until they are buried, every load brings them again.
-            mailbox.crowded |= !caught_up;
-            if mailbox.burying == 0 {
-                self.bury(slot, dead, DeathReason::Ttl);
-            }
+        if complete && last != loaded.tail && mailbox.end() == end && dead.is_empty() {
+            // Nothing new before what is too much for one load: not again at once.
+            mailbox.resume_at = again_at;
         }
+        self.bury(slot, dead, DeathReason::Ttl);
         self.note_tail(slot, loaded.tail);
         self.pump(slot);
         self.arm_mailbox(slot);
@@ -296,11 +300,12 @@ impl Gateway {
         }
     }
 
-    /// The messages that a load may return although they are being delivered or removed.
+    /// The messages that a load may return although they are being delivered, removed or buried.
     pub(super) fn known_ids(&self, slot: u32) -> BTreeSet<MessageId> {
         let mailbox = self.registry.get(slot);
         let mut known = mailbox.ids();
         known.extend(mailbox.removed_ids());
+        known.extend(&mailbox.burying);
         known
     }
 }

@@ -226,11 +226,11 @@ impl Gateway {
         entry: Option<u64>,
     ) -> OpId {
         let mailbox = self.registry.get(slot);
-        // What is about to leave the mailbox stands for no new push.
-        let settled = mailbox.removing == 0 && mailbox.burying == 0;
         let offline = mailbox.conns.is_empty();
-        let merge = offline && settled && push.idempotency.is_none();
-        let merge = merge && self.config.dedup == Dedup::On;
+        // The store may still hold a message that is confirmed or about to be buried: what merged
+        // with it would go with it.
+        let settled = offline && mailbox.removing == 0 && mailbox.burying.is_empty();
+        let merge = settled && self.config.dedup == Dedup::On && push.idempotency.is_none();
         let append = Append {
             key: mailbox.key.clone(),
             id,

@@ -4,7 +4,7 @@ use crate::{settled_client, story};
 use steadfast_core::config::Config;
 use steadfast_core::event::{ConnEvent, Event};
 use steadfast_core::time::Span;
-use steadfast_sim::world::{Pongs, Reads};
+use steadfast_sim::world::{Pongs, Reads, Store};
 
 #[test]
 fn one_ping_covers_several() {
@@ -125,7 +125,7 @@ fn never_pongs_and_is_silent() {
 fn never_pongs_nor_reads() {
     story("never_pongs_nor_reads", Config::default(), |world| {
         world.pongs = Pongs::None;
-        world.reads = Reads::None;
+        world.set_reads(Reads::None);
         let a = world.client("5");
         let backend = world.pusher();
         world.push(backend, "5", "hello");
@@ -133,5 +133,20 @@ fn never_pongs_nor_reads() {
         world.text(a, "5");
         world.note("It talks, but its socket has not taken the ping: no excuse for the pong.");
         world.wait_ms(5_000);
+    });
+}
+
+#[test]
+fn a_pong_and_an_answer_due_at_once() {
+    let config = Config { pong_timeout: Span::from_secs(1), ..Config::default() };
+    story("a_pong_and_an_answer_due_at_once", config, |world| {
+        world.pongs = Pongs::None;
+        world.store = Store::Slow;
+        let a = world.client("5");
+        world.wait_ms(500);
+        world.text(a, "5");
+        world.note("The first ping is overdue and the answers have waited for a second: both are");
+        world.note("served, the ping first, which the living client is forgiven.");
+        world.wait_ms(500);
     });
 }

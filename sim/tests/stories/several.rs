@@ -142,3 +142,23 @@ fn all_skips_a_duplicate() {
         world.pong(a);
     });
 }
+
+#[test]
+fn all_redeliver_within_the_limit() {
+    let config = Config { mailbox_limit: 2, window_messages: 2, ..all() };
+    story("all_redeliver_within_the_limit", config, |world| {
+        let a = world.client("5");
+        world.wait_ms(100);
+        world.pongs = Pongs::None;
+        let backend = world.pusher();
+        world.push(backend, "5", "old");
+        let _ = world.client("5");
+        world.push(backend, "5", "new");
+        world.note("The old message has failed and is written behind the newer one.");
+        world.drop_conn(a);
+        world.note("Two may wait besides those two: neither is evicted, though `old` is older.");
+        world.push(backend, "5", "one");
+        world.push(backend, "5", "two");
+        assert_eq!(world.model.counts().dead, 0, "nothing died");
+    });
+}

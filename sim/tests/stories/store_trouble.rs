@@ -1,7 +1,8 @@
 //! A store that fails, hangs or answers late.
 
-use crate::{settled_client, story};
+use crate::{leave_from, settled_client, story};
 use steadfast_core::config::Config;
+use steadfast_core::time::Span;
 use steadfast_sim::world::Store;
 
 #[test]
@@ -104,6 +105,38 @@ fn failed_tries_are_noted_in_the_end() {
         world.drop_conn(a);
         world.store = Store::Prompt;
         world.note("Nobody is there any more, but the try must be charged.");
+        world.wait_ms(200);
+    });
+}
+
+#[test]
+fn a_burial_is_repeated() {
+    let config = Config { window_messages: 1, ..Config::default() };
+    story("a_burial_is_repeated", config, |world| {
+        let minute = Span::from_secs(60);
+        leave_from(world, "expired", world.now - minute, minute);
+        leave_from(world, "expired too", world.now - minute, minute);
+        leave_from(world, "fresh", world.now, minute);
+        world.store = Store::Refusing("bury");
+        world.note("Loads look past what is on its way out, and name it once.");
+        let _ = world.client("5");
+        world.store = Store::Prompt;
+        world.wait_ms(150);
+    });
+}
+
+#[test]
+fn merging_waits_for_a_burial() {
+    let config = Config { retry_max: 1, ..Config::default() };
+    story("merging_waits_for_a_burial", config, |world| {
+        let a = settled_client(world, "5");
+        let backend = world.pusher();
+        world.push(backend, "5", "refresh");
+        world.store = Store::Refusing("bury");
+        world.drop_conn(a);
+        world.note("The message has had its last try: what merged with it would die with it.");
+        world.push(backend, "5", "refresh");
+        world.store = Store::Prompt;
         world.wait_ms(200);
     });
 }
