@@ -270,7 +270,7 @@ impl Judge {
         let number = number(text);
         // With several receivers, what one left unconfirmed comes to the others late.
         if self.config.bind != BindPolicy::All && number.is_some() && !conn.sent.contains(payload) {
-            let last = conn.sent.iter().filter_map(|sent| number_of(sent)).max();
+            let last = conn.sent.iter().filter_map(number_of).max();
             assert!(number >= last, "{id} was written {number:?} after {last:?}");
         }
         conn.sent.push(payload.clone());
