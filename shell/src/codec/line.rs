@@ -2,7 +2,7 @@
 //!
 //! A line ends with `\n`; the `\r`s before it are cut. Every byte is looked at once, however the
 //! lines are split, and a line is copied once, out of the read buffer. Lines that were read together
-//! share a block of at most [`BLOCK`] bytes: an allocation for each costs more than reading it. So a
+//! share a block of at most 32 KiB: an allocation for each costs more than reading it. So a
 //! message that waits in memory may keep that much alive; a single line has just its own bytes.
 //!
 //! Not here: what a line says, and how many may be unanswered; the core decides both.

@@ -1,6 +1,6 @@
 //! The log: one line per record, written by a thread of its own.
 //!
-//! Records cross a bounded queue as data ([`queue`]); the log thread ([`thread`]) turns each into a
+//! Records cross a bounded queue as data ([`queue`]); the log thread (`thread`) turns each into a
 //! `tracing` event ([`events`]), and a subscriber formats it straight into the buffer that is
 //! written out ([`subscriber`]). Nothing is formatted, written or waited for on the event loop. What
 //! the queue cannot take is counted and told in a line of its own, `[log drop]`.
