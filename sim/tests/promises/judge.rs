@@ -3,6 +3,7 @@
 //!
 //! - No cross-talk, and per key the order of acceptance on every connection.
 //! - A message is removed from the store only when a client has proven that it has it.
+//! - What was confirmed is not written again.
 //! - A try is charged only when nobody is left to confirm, and then to everything written.
 //! - A push misses exactly when its key has no connection.
 //! - Replies come in order; `ok` says written and safe, `queued` says safe.
@@ -270,7 +271,7 @@ impl Judge {
         let number = number(text);
         // With several receivers, what one left unconfirmed comes to the others late.
         if self.config.bind != BindPolicy::All && number.is_some() && !conn.sent.contains(payload) {
-            let last = conn.sent.iter().filter_map(|sent| number_of(sent)).max();
+            let last = conn.sent.iter().filter_map(number_of).max();
             assert!(number >= last, "{id} was written {number:?} after {last:?}");
         }
         conn.sent.push(payload.clone());
@@ -283,6 +284,8 @@ impl Judge {
             assert!(fits, "{id} has {bytes} bytes in flight");
         }
         let payload = self.payloads.get_mut(payload).expect("it was pushed");
+        let done = payload.ids.len() == 1 && payload.removed > 0;
+        assert!(!done, "{:?} was written to {id} after it was confirmed", payload.ids);
         payload.sent += 1;
         payload.in_window.get_or_insert(self.seen);
     }

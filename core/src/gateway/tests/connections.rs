@@ -11,7 +11,10 @@ use std::fmt::Write as _;
 
 const PHASES: [&str; 4] = ["opening", "unbound", "bound", "closing"];
 
-const EVENTS: [(&str, fn(&mut Bench)); 14] = [
+/// One event.
+type Cause = fn(&mut Bench);
+
+const EVENTS: [(&str, Cause); 14] = [
     ("upgraded", |bench| bench.conn(0, ConnEvent::Upgraded { target: "/".into() })),
     ("an empty message", |bench| text(bench, " ")),
     ("its key", |bench| text(bench, "5")),
