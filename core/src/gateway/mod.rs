@@ -16,6 +16,8 @@ mod deadlines;
 mod deliver;
 mod inbound;
 mod push;
+#[cfg(test)]
+mod tests;
 
 use crate::command::{Close, Command, Reply};
 use crate::config::{Config, Detail};

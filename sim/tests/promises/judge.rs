@@ -3,6 +3,7 @@
 //!
 //! - No cross-talk, and per key the order of acceptance on every connection.
 //! - A message is removed from the store only when a client has proven that it has it.
+//! - What was confirmed is not written again.
 //! - A try is charged only when nobody is left to confirm, and then to everything written.
 //! - A push misses exactly when its key has no connection.
 //! - Replies come in order; `ok` says written and safe, `queued` says safe.
@@ -283,6 +284,8 @@ impl Judge {
             assert!(fits, "{id} has {bytes} bytes in flight");
         }
         let payload = self.payloads.get_mut(payload).expect("it was pushed");
+        let done = payload.ids.len() == 1 && payload.removed > 0;
+        assert!(!done, "{:?} was written to {id} after it was confirmed", payload.ids);
         payload.sent += 1;
         payload.in_window.get_or_insert(self.seen);
     }

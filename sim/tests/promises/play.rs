@@ -131,7 +131,7 @@ impl Play {
                 self.world.drop_conn(id);
             }
         }
-        for _ in 0..40 {
+        for _ in 0..25 {
             self.judge.look(&self.world);
             for key in KEYS {
                 if self.judge.live(&Key::new(key)).is_empty() {
