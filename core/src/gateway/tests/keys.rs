@@ -11,10 +11,11 @@ use crate::time::{Span, Time};
 use bytes::Bytes;
 use std::fmt::Write as _;
 
-const STATES: [KeyState; 5] = [
+const STATES: [KeyState; 6] = [
     KeyState::Unknown,
     KeyState::Loading(Freshness::Fresh),
     KeyState::Loading(Freshness::Stale),
+    KeyState::Loading(Freshness::Outdated),
     KeyState::Behind,
     KeyState::CaughtUp,
 ];
@@ -95,6 +96,9 @@ fn reach(state: KeyState) -> Bench {
             bench.push();
             bench.answer("append", stored());
         }
+        KeyState::Loading(Freshness::Outdated) => {
+            bench.conn(0, ConnEvent::Closed(CloseCause::Eof));
+        }
         KeyState::Behind => {
             bench.answer("load", loaded(&[6, 7], 7));
         }
@@ -117,6 +121,7 @@ fn shown(state: Option<KeyState>) -> &'static str {
         Some(KeyState::Unknown) => "unknown",
         Some(KeyState::Loading(Freshness::Fresh)) => "loading",
         Some(KeyState::Loading(Freshness::Stale)) => "loading, stale",
+        Some(KeyState::Loading(Freshness::Outdated)) => "loading, outdated",
         Some(KeyState::Behind) => "behind",
         Some(KeyState::CaughtUp) => "caught up",
         None => "not in memory",
