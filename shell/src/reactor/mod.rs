@@ -268,7 +268,6 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
             let mut input = &buffer[..bytes];
             while let Some(event) = self.sockets.next_client_event(place, &mut input) {
                 self.dispatch(event);
-                // An answer that waits for the store comes before what the client sent next.
                 self.settle();
             }
         }
@@ -280,6 +279,7 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
             let mut input = rest.input();
             while let Some(event) = self.sockets.next_pusher_event(place, &mut input) {
                 self.dispatch(event);
+                self.settle();
             }
             let left = input.len();
             rest.keep(left);
@@ -289,6 +289,7 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
             let mut input = &buffer[..bytes];
             while let Some(event) = self.sockets.next_pusher_event(place, &mut input) {
                 self.dispatch(event);
+                self.settle();
             }
             self.sockets.keep_input(place, input);
         }
@@ -302,7 +303,9 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
         self.dispatch_pending();
     }
 
-    /// Hands the store's answers to the machine until there are none.
+    /// Hands the store's answers to the machine until there are none. Done after every event that was
+    /// read: what a client asked comes before what it asked next, and what an answer touches is still
+    /// in the processor's cache.
     fn settle(&mut self) {
         loop {
             let mut answers = mem::take(&mut self.answers);
