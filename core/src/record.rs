@@ -22,8 +22,8 @@ pub enum Record {
     Store(OpId, StoreRecord),
     /// The caller named something that is no longer there; nothing was done.
     StaleId,
-    /// A deadline was served this long after its time (over 1 s): idle and pong deadlines were
-    /// extended by the time lost.
+    /// A deadline was served over 1 s late: idle and pong deadlines were extended by this, the time
+    /// since the last event. Log: `[stall]`.
     Late(Span),
 }
 
