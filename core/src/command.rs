@@ -24,6 +24,13 @@ pub enum Command {
         /// Comes back as [`PongReceived`](crate::event::ConnEvent::PongReceived).
         counter: u64,
     },
+    /// Write a pong with this payload: a ping's, which is at most 125 bytes.
+    Pong {
+        /// To whom.
+        conn: ConnId,
+        /// The ping's payload.
+        payload: Bytes,
+    },
     /// Tell [`Drained`](crate::event::ConnEvent::Drained) once the socket has taken all that was
     /// written to this connection so far.
     ReportDrained {

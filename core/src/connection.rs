@@ -7,6 +7,7 @@ use crate::command::Close;
 use crate::id::ConnId;
 use crate::record::{Dialect, Totals};
 use crate::time::{Span, Time};
+use bytes::Bytes;
 use bytestring::ByteString;
 use std::collections::VecDeque;
 
@@ -71,9 +72,18 @@ pub(crate) struct Binding {
 #[derive(Debug)]
 pub(crate) struct Backlog {
     pub(crate) until: Until,
-    pub(crate) answers: VecDeque<(Dialect, ByteString)>,
+    pub(crate) answers: VecDeque<Answer>,
     /// When something last moved; the answers wait no longer than a second after it.
     pub(crate) progress_at: Time,
+}
+
+/// What a client is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// To a message.
+    Text(Dialect, ByteString),
+    /// To a ping with this payload.
+    Pong(Bytes),
 }
 
 /// What ends a [`Backlog`].

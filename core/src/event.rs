@@ -35,8 +35,9 @@ pub enum ConnEvent {
     TextReceived(ByteString),
     /// A whole binary message arrived.
     BinaryReceived(Bytes),
-    /// A ping arrived; the codec has already answered it.
-    PingReceived,
+    /// A ping with this payload arrived. The gateway answers it with
+    /// [`Command::Pong`](crate::command::Command::Pong).
+    PingReceived(Bytes),
     /// A pong arrived. `Some` holds the counter when its payload has the form of our own pings.
     PongReceived(Option<u64>),
     /// Everything written so far has been taken by the socket; answers

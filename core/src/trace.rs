@@ -125,7 +125,7 @@ impl Trace {
             ConnEvent::Upgraded { target } => format!("upgraded {target}"),
             ConnEvent::TextReceived(text) => format!("text {}", quote(text.as_bytes())),
             ConnEvent::BinaryReceived(data) => format!("binary {}", quote(data)),
-            ConnEvent::PingReceived => "ping".to_owned(),
+            ConnEvent::PingReceived(_) => "ping".to_owned(),
             ConnEvent::PongReceived(Some(counter)) => format!("pong {counter}"),
             ConnEvent::PongReceived(None) => "pong of no ping".to_owned(),
             ConnEvent::Drained => "drained".to_owned(),
@@ -143,6 +143,7 @@ impl Trace {
                 format!("{} {kind} {}", self.conn(*conn), quote(payload))
             }
             Command::Ping { conn, counter } => format!("{} ping {counter}", self.conn(*conn)),
+            Command::Pong { conn, .. } => format!("{} pong", self.conn(*conn)),
             Command::ReportDrained { conn } => format!("{} report drained", self.conn(*conn)),
             Command::Close { conn, close } => {
                 format!("{} close {} {}", self.conn(*conn), close.code(), close.reason())

@@ -145,6 +145,7 @@ impl Stage {
                 }
                 Command::Record(_) => {}
                 Command::Close { .. }
+                | Command::Pong { .. }
                 | Command::Pause { .. }
                 | Command::Resume { .. }
                 | Command::Finish { .. } => panic!("a steady stream causes no {command:?}"),

@@ -19,7 +19,7 @@ use steadfast_shell::store::Backend;
 /// The longest message that is echoed.
 const MAX_MESSAGE: usize = 32 << 20;
 
-/// Sends every text and binary message back.
+/// Sends every text and binary message back, and answers pings.
 struct Echo;
 
 impl Machine for Echo {
@@ -28,9 +28,11 @@ impl Machine for Echo {
         let (kind, payload) = match event {
             ConnEvent::TextReceived(text) => (FrameKind::Text, text.into_bytes()),
             ConnEvent::BinaryReceived(payload) => (FrameKind::Binary, payload),
+            ConnEvent::PingReceived(payload) => {
+                return commands.push(Command::Pong { conn, payload });
+            }
             ConnEvent::Accepted
             | ConnEvent::Upgraded { .. }
-            | ConnEvent::PingReceived
             | ConnEvent::PongReceived(_)
             | ConnEvent::Drained
             | ConnEvent::Closed(_) => return,

@@ -35,6 +35,9 @@ fn when_spoken_to(
     then: impl Fn(ConnId) -> Command + Send + 'static,
 ) -> impl FnMut(&Event, &mut Vec<Command>) + Send {
     move |event, commands| {
+        if let Event::Connection(conn, ConnEvent::PingReceived(payload)) = event {
+            commands.push(Command::Pong { conn: *conn, payload: payload.clone() });
+        }
         if let Event::Connection(conn, ConnEvent::TextReceived(_)) = event {
             let payload = Bytes::from(vec![b'm'; bytes]);
             commands.push(Command::Send { conn: *conn, kind: FrameKind::Text, payload });

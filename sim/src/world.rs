@@ -165,6 +165,7 @@ impl World {
                 }
             },
             Command::Send { .. }
+            | Command::Pong { .. }
             | Command::Reply { .. }
             | Command::Pause { .. }
             | Command::Resume { .. }
@@ -273,7 +274,7 @@ impl World {
 
     /// The client sends a ping of its own.
     pub fn ping(&mut self, id: ConnId) {
-        self.tell(Event::Connection(id, ConnEvent::PingReceived));
+        self.tell(Event::Connection(id, ConnEvent::PingReceived(Bytes::from_static(b"ping"))));
     }
 
     /// The client answers the last ping.

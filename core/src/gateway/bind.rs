@@ -4,7 +4,7 @@ use super::{Gateway, Running};
 use crate::backoff;
 use crate::command::{Close, FailReason, Reply};
 use crate::config::{BindMatch, BindPolicy};
-use crate::connection::{Backlog, Binding, Phase, Until};
+use crate::connection::{Answer, Backlog, Binding, Phase, Until};
 use crate::id::{ConnId, Key, MessageId};
 use crate::mailbox::{Entry, Freshness, KeyState, Standing};
 use crate::operations::Pending;
@@ -50,7 +50,7 @@ impl Gateway {
                 self.kick_others(slot, id);
             }
         }
-        self.await_backlog(slot, id, answer.map(|answer| (dialect, answer)));
+        self.await_backlog(slot, id, answer.map(|answer| Answer::Text(dialect, answer)));
         self.start_loading(slot);
         self.pump(slot);
     }
@@ -118,7 +118,7 @@ impl Gateway {
     }
 
     /// Holds the answer back while messages wait that were waiting at bind.
-    fn await_backlog(&mut self, slot: u32, id: ConnId, answer: Option<(Dialect, ByteString)>) {
+    fn await_backlog(&mut self, slot: u32, id: ConnId, answer: Option<Answer>) {
         let loads = match self.registry.get(slot).state {
             KeyState::CaughtUp => 0,
             KeyState::Unknown | KeyState::Behind => 1,
@@ -133,8 +133,8 @@ impl Gateway {
             let backlog = Backlog { until, answers: VecDeque::new(), progress_at: self.now };
             self.binding_mut(id).backlog = Some(Box::new(backlog));
         }
-        if let Some((dialect, answer)) = answer {
-            self.answer(id, dialect, answer);
+        if let Some(answer) = answer {
+            self.answer(id, answer);
         }
     }
 

@@ -3,7 +3,7 @@
 use super::Gateway;
 use crate::command::{Close, Command, FrameKind};
 use crate::config::{Detail, WebActivity};
-use crate::connection::{Connection, Phase};
+use crate::connection::{Answer, Connection, Phase};
 use crate::dialect::inbound::{self, DeviceMessage, Echo, Message, MonitorMessage, Standing};
 use crate::dialect::{self, answer, url};
 use crate::event::{CloseCause, ConnEvent};
@@ -30,7 +30,10 @@ impl Gateway {
                 Ok(text) => self.on_text(id, &text),
                 Err(_) => self.on_binary(id, data),
             },
-            ConnEvent::PingReceived => self.heard_frame(id),
+            ConnEvent::PingReceived(payload) => {
+                self.heard_frame(id);
+                self.on_ping(id, payload);
+            }
             ConnEvent::PongReceived(counter) => {
                 self.heard_frame(id);
                 self.on_pong(id, counter);
@@ -118,7 +121,7 @@ impl Gateway {
                     MonitorMessage::Heartbeat => answer::heartbeat_ack(self.now),
                     MonitorMessage::Ping => answer::pong(self.now),
                 };
-                self.answer(id, Dialect::Monitor, answer);
+                self.answer(id, Answer::Text(Dialect::Monitor, answer));
             }
             Message::Other => self.on_own_key(id, bound, &trimmed, Dialect::Other, None),
         }
@@ -135,7 +138,7 @@ impl Gateway {
     ) {
         match (bound, answer) {
             (None, answer) => self.bind_text(id, text, dialect, answer),
-            (Some(_), Some(answer)) => self.answer(id, dialect, answer),
+            (Some(_), Some(answer)) => self.answer(id, Answer::Text(dialect, answer)),
             (Some(_), None) => {}
         }
     }
@@ -170,7 +173,7 @@ impl Gateway {
         }
         let answer = answer::device();
         if bound == Some(&key) {
-            return self.answer(id, Dialect::Device, answer);
+            return self.answer(id, Answer::Text(Dialect::Device, answer));
         }
         if bound.is_some() {
             // The answers held back for what waits under the old id are owed all the same.
@@ -209,14 +212,22 @@ impl Gateway {
         self.record_conn(id, ConnRecord::HeartbeatReceived { key, dialect, content });
     }
 
-    /// Answers a message: at once, or after the messages that were waiting at bind and the answers
+    /// Answers a ping, in its turn among the answers to messages.
+    fn on_ping(&mut self, id: ConnId, payload: bytes::Bytes) {
+        let conn = self.conn(id).expect("checked by the caller");
+        if matches!(conn.phase, Phase::Unbound | Phase::Bound(_)) {
+            self.answer(id, Answer::Pong(payload));
+        }
+    }
+
+    /// Answers a client: at once, or after the messages that were waiting at bind and the answers
     /// held back for them.
-    pub(super) fn answer(&mut self, id: ConnId, dialect: Dialect, text: ByteString) {
+    pub(super) fn answer(&mut self, id: ConnId, answer: Answer) {
         let conn = self.conn_mut(id).expect("an answer goes to an open connection");
         let Some(backlog) = conn.binding_mut().and_then(|binding| binding.backlog.as_mut()) else {
-            return self.send_answer(id, dialect, text);
+            return self.send_answer(id, answer);
         };
-        backlog.answers.push_back((dialect, text));
+        backlog.answers.push_back(answer);
         if backlog.answers.len() > MAX_HELD_ANSWERS {
             self.release_answers(id);
         }
@@ -228,13 +239,16 @@ impl Gateway {
         let Some(backlog) = conn.binding_mut().and_then(|binding| binding.backlog.take()) else {
             return;
         };
-        for (dialect, text) in backlog.answers {
-            self.send_answer(id, dialect, text);
+        for answer in backlog.answers {
+            self.send_answer(id, answer);
         }
     }
 
-    fn send_answer(&mut self, id: ConnId, dialect: Dialect, text: ByteString) {
-        let content = text.into_bytes();
+    fn send_answer(&mut self, id: ConnId, answer: Answer) {
+        let (dialect, content) = match answer {
+            Answer::Text(dialect, text) => (dialect, text.into_bytes()),
+            Answer::Pong(payload) => return self.emit(Command::Pong { conn: id, payload }),
+        };
         self.conn_mut(id).expect("an answer goes to an open connection").count_out(content.len());
         let payload = content.clone();
         self.emit(Command::Send { conn: id, kind: FrameKind::Text, payload });

@@ -60,7 +60,6 @@ impl ClientCodec {
             },
             State::Open(codec) => codec.next(workspace, input, out),
             State::Closing(codec) => loop {
-                // The peer's pings are not answered any more, so that no frame follows the close.
                 let mut unsent = Vec::new();
                 match codec.next(workspace, input, &mut unsent) {
                     None => return None,
@@ -70,7 +69,7 @@ impl ClientCodec {
                         | ConnEvent::Upgraded { .. }
                         | ConnEvent::TextReceived(_)
                         | ConnEvent::BinaryReceived(_)
-                        | ConnEvent::PingReceived
+                        | ConnEvent::PingReceived(_)
                         | ConnEvent::PongReceived(_)
                         | ConnEvent::Drained,
                     ) => {}
@@ -103,6 +102,13 @@ impl ClientCodec {
     pub fn ping(&self, out: &mut Vec<u8>, counter: u64) {
         if self.is_open() {
             frame::put_ping(out, counter);
+        }
+    }
+
+    /// Appends the answer to a ping.
+    pub fn pong(&self, out: &mut Vec<u8>, payload: &[u8]) {
+        if self.is_open() {
+            frame::put_pong(out, payload);
         }
     }
 

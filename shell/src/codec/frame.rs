@@ -212,6 +212,11 @@ pub fn put_ping(out: &mut Vec<u8>, counter: u64) {
     put(out, Opcode::Ping, &counter.to_be_bytes());
 }
 
+/// Appends a pong with a ping's payload, which is at most 125 bytes.
+pub fn put_pong(out: &mut Vec<u8>, payload: &[u8]) {
+    put(out, Opcode::Pong, payload);
+}
+
 /// Appends a close frame; without a code it is empty. Of the reason at most 123 bytes are written.
 pub fn put_close(out: &mut Vec<u8>, code: Option<u16>, reason: &str) {
     let Some(code) = code else { return put(out, Opcode::Close, &[]) };

@@ -1,16 +1,17 @@
 //! The frames a client sends, made into messages by tungstenite.
 //!
-//! Tungstenite unmasks, joins fragments, checks UTF-8 and answers pings. This module cuts the bytes
+//! Tungstenite unmasks, joins fragments and checks UTF-8. This module cuts the bytes
 //! into frames first, for what tungstenite leaves open:
 //!
 //! - a frame that is wrong is refused at the byte that shows it, also when its length is not in the
 //!   shortest form, and text at the first byte that cannot be UTF-8;
 //! - memory is taken for what has arrived, not for what a header announces;
-//! - close frames are read here, with the codes registered today;
+//! - control frames are read here: pings are left to the machine, which answers them in their turn, and
+//!   close frames may carry the codes registered today;
 //! - a connection between two messages owns no memory at all: since a context has no state there,
 //!   all connections of a thread share the one in their [`Workspace`].
 //!
-//! Not here: what goes out, except pongs and the answers to close frames; see [`frame`].
+//! Not here: what goes out, except the answers to close frames; see [`frame`].
 
 use super::frame::{self, Begun, Header, MAX_CONTROL, MAX_HEADER, Opcode, Violation};
 use super::utf8::Utf8Check;
@@ -82,8 +83,8 @@ struct Fragmented {
 }
 
 impl WebSocketCodec {
-    /// The next event in `input`, which is advanced past it; `None` once all of it is taken. Pongs
-    /// and close frames are appended to `out`.
+    /// The next event in `input`, which is advanced past it; `None` once all of it is taken. Close
+    /// frames are appended to `out`.
     ///
     /// [`ConnEvent::Closed`] is the last event: what follows is swallowed.
     pub fn next(
@@ -215,7 +216,7 @@ impl WebSocketCodec {
         out: &mut Vec<u8>,
     ) -> Result<Option<ConnEvent>, Violation> {
         match header.opcode {
-            Opcode::Ping => workspace.read(bytes, out),
+            Opcode::Ping => Ok(Some(ConnEvent::PingReceived(unmask(header, bytes)))),
             Opcode::Pong => Ok(Some(ConnEvent::PongReceived(read_counter(header, bytes)))),
             Opcode::Close => {
                 let code = read_close(header, bytes)?;
@@ -223,7 +224,7 @@ impl WebSocketCodec {
                 self.end();
                 Ok(Some(ConnEvent::Closed(CloseCause::PeerClosed(code))))
             }
-            Opcode::Text | Opcode::Binary if header.is_final => workspace.read(bytes, out),
+            Opcode::Text | Opcode::Binary if header.is_final => workspace.read(bytes),
             Opcode::Text | Opcode::Binary => {
                 let message = Fragmented {
                     context: workspace.new_context(),
@@ -231,12 +232,12 @@ impl WebSocketCodec {
                     length: 0,
                     check: Utf8Check::default(),
                 };
-                self.fragment(Box::new(message), header, bytes, checked, out)
+                self.fragment(Box::new(message), header, bytes, checked)
             }
             Opcode::Continuation => {
                 let message = self.message.take();
                 let message = message.expect("the header was checked against the message begun");
-                self.fragment(message, header, bytes, checked, out)
+                self.fragment(message, header, bytes, checked)
             }
         }
     }
@@ -248,7 +249,6 @@ impl WebSocketCodec {
         header: Header,
         bytes: &[u8],
         checked: Option<Utf8Check>,
-        out: &mut Vec<u8>,
     ) -> Result<Option<ConnEvent>, Violation> {
         if message.is_text {
             match checked {
@@ -259,7 +259,7 @@ impl WebSocketCodec {
             }
         }
         message.length += header.payload;
-        let event = read(&mut message.context, bytes, out)?;
+        let event = read(&mut message.context, bytes)?;
         if !header.is_final {
             self.message = Some(message);
         }
@@ -269,8 +269,8 @@ impl WebSocketCodec {
 
 impl Workspace {
     /// Reads one frame that stands for itself.
-    fn read(&mut self, frame: &[u8], out: &mut Vec<u8>) -> Result<Option<ConnEvent>, Violation> {
-        let event = read(&mut self.context, frame, out);
+    fn read(&mut self, frame: &[u8]) -> Result<Option<ConnEvent>, Violation> {
+        let event = read(&mut self.context, frame);
         if frame.len() > COPY || event.is_err() {
             // The context's buffer may be part of the message, or its state unclear.
             self.context = self.new_context();
@@ -289,14 +289,15 @@ fn read_counter(header: Header, frame: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(payload))
 }
 
-/// Has tungstenite read exactly one frame.
-fn read(
-    context: &mut WebSocketContext,
-    frame: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<Option<ConnEvent>, Violation> {
-    let mut memory = Memory { input: frame, out };
-    match context.read(&mut memory) {
+/// The payload of a control frame.
+fn unmask(header: Header, frame: &[u8]) -> Bytes {
+    let masked = frame[header.size..].iter().zip(header.mask.into_iter().cycle());
+    masked.map(|(byte, mask)| byte ^ mask).collect()
+}
+
+/// Has tungstenite read exactly one data frame.
+fn read(context: &mut WebSocketContext, frame: &[u8]) -> Result<Option<ConnEvent>, Violation> {
+    match context.read(&mut Memory { input: frame }) {
         Ok(Message::Text(text)) if text.len() <= COPY => {
             Ok(Some(ConnEvent::TextReceived(ByteString::from(text.as_str()))))
         }
@@ -305,12 +306,8 @@ fn read(
             Ok(Some(ConnEvent::TextReceived(text)))
         }
         Ok(Message::Binary(bytes)) => Ok(Some(ConnEvent::BinaryReceived(own(bytes)))),
-        Ok(Message::Ping(_)) => {
-            context.flush(&mut memory).map_err(|error| violation(&error))?;
-            Ok(Some(ConnEvent::PingReceived))
-        }
-        Ok(Message::Pong(_) | Message::Close(_) | Message::Frame(_)) => {
-            unreachable!("pongs and close frames are read here, and raw frames are never read")
+        Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_)) => {
+            unreachable!("control frames are read here, and raw frames are never read")
         }
         Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         Err(error) => Err(violation(&error)),
@@ -355,12 +352,8 @@ fn check_masked(
 
 /// The code of a close frame, `None` when the frame is empty.
 fn read_close(header: Header, bytes: &[u8]) -> Result<Option<u16>, Violation> {
-    let mut clear = [0; MAX_CONTROL];
-    let payload = &bytes[header.size..];
-    for (index, (clear, masked)) in clear.iter_mut().zip(payload).enumerate() {
-        *clear = masked ^ header.mask[index % 4];
-    }
-    let (code, reason) = match &clear[..payload.len()] {
+    let payload = unmask(header, bytes);
+    let (code, reason) = match &*payload {
         [] => return Ok(None),
         [_] => return Err(Violation::protocol("close frame with half a code")),
         [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
@@ -383,7 +376,6 @@ fn may_be_sent(code: u16) -> bool {
 /// A stream in memory, as tungstenite wants to see one.
 struct Memory<'a> {
     input: &'a [u8],
-    out: &'a mut Vec<u8>,
 }
 
 impl Read for Memory<'_> {
@@ -396,8 +388,9 @@ impl Read for Memory<'_> {
 }
 
 impl Write for Memory<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.out.write(bytes)
+    /// Never called: only control frames are answered.
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -220,6 +220,16 @@ impl Sockets {
         }
     }
 
+    /// Appends the answer to a ping.
+    pub(super) fn pong(&mut self, conn: ConnId, payload: &[u8]) {
+        if let Some(client) = self.clients.get_mut(place(conn))
+            && client.is_live()
+        {
+            client.codec.pong(client.outbox.buffer(&mut self.pool), payload);
+            self.client_dirty(place(conn));
+        }
+    }
+
     /// Will report when all that waits now has been taken.
     pub(super) fn report_drained(&mut self, conn: ConnId) {
         let Some(client) = self.clients.get_mut(place(conn)) else { return };

@@ -373,6 +373,7 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
         match command {
             Command::Send { conn, kind, payload } => self.sockets.send(conn, kind, &payload),
             Command::Ping { conn, counter } => self.sockets.ping(conn, counter),
+            Command::Pong { conn, payload } => self.sockets.pong(conn, &payload),
             Command::ReportDrained { conn } => self.sockets.report_drained(conn),
             Command::Close { conn, close } => self.sockets.close(conn, close),
             Command::Reply { pusher, reply } => self.sockets.reply(pusher, reply),

@@ -245,9 +245,11 @@ pub fn echo(event: &Event, commands: &mut Vec<Command>) {
     let (kind, payload) = match event {
         ConnEvent::TextReceived(text) => (FrameKind::Text, text.as_bytes().clone()),
         ConnEvent::BinaryReceived(payload) => (FrameKind::Binary, payload.clone()),
+        ConnEvent::PingReceived(payload) => {
+            return commands.push(Command::Pong { conn: *conn, payload: payload.clone() });
+        }
         ConnEvent::Accepted
         | ConnEvent::Upgraded { .. }
-        | ConnEvent::PingReceived
         | ConnEvent::PongReceived(_)
         | ConnEvent::Drained
         | ConnEvent::Closed(_) => return,

@@ -35,7 +35,9 @@ fn bind_answer_without_progress() {
         world.store = Store::Slow;
         let a = world.client("5");
         world.wait_ms(999);
-        world.note("Answers keep their order behind it.");
+        world.note("Answers keep their order behind it, the answer to a ping too.");
+        world.text(a, "5");
+        world.ping(a);
         world.text(a, "5");
         world.note("The load makes no progress for 1 s: the client must not think us dead.");
         world.wait_ms(1);

@@ -22,7 +22,7 @@ const EVENTS: [(&str, Cause); 14] = [
     ("a reserved key", |bench| text(bench, "device:1")),
     ("a monitor's ping", |bench| text(bench, r#"{"type":"ping"}"#)),
     ("no text", |bench| bench.conn(0, ConnEvent::BinaryReceived(Bytes::from_static(b"\xff")))),
-    ("a ping", |bench| bench.conn(0, ConnEvent::PingReceived)),
+    ("a ping", |bench| bench.conn(0, ConnEvent::PingReceived(Bytes::new()))),
     ("the first pong", |bench| bench.conn(0, ConnEvent::PongReceived(Some(1)))),
     ("drained", |bench| bench.conn(0, ConnEvent::Drained)),
     ("6 s of silence", |bench| silence(bench, 6)),

@@ -89,6 +89,7 @@ fn shown(command: &Command) -> Option<String> {
     Some(match command {
         Command::Send { .. } => "send".to_owned(),
         Command::Ping { .. } => "ping".to_owned(),
+        Command::Pong { .. } => "pong".to_owned(),
         Command::ReportDrained { .. } => "report drained".to_owned(),
         Command::Close { close, .. } => format!("close {}", close.code()),
         Command::Reply { reply: Reply::Ok(_), .. } => "reply ok".to_owned(),

@@ -36,7 +36,7 @@ impl Judge {
             ConnEvent::Upgraded { .. } => conn.heard_at = at,
             ConnEvent::Accepted
             | ConnEvent::BinaryReceived(_)
-            | ConnEvent::PingReceived
+            | ConnEvent::PingReceived(_)
             | ConnEvent::PongReceived(None)
             | ConnEvent::Drained => {}
         }

@@ -190,7 +190,10 @@ impl Judge {
             Command::Reply { pusher, reply } => self.on_reply(*pusher, *reply),
             Command::Store { op, request } => self.on_op(*op, request),
             Command::Record(record) => self.on_record(record),
-            Command::Pause { .. } | Command::Resume { .. } | Command::Finish { .. } => {}
+            Command::Pong { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. }
+            | Command::Finish { .. } => {}
         }
     }
 
