@@ -8,7 +8,8 @@
 //!
 //! A line begins with the seconds since the trace began, then `>` for an event, `<` for a command
 //! or `.` for a record. Ids are renamed in the order in which they appear: connections `a`, `b`, …,
-//! back ends `P1`, …, messages `m1`, …, storage operations `o1`, ….
+//! back ends `P1`, …, messages `m1`, …, storage operations `o1`, …. A [verbatim](Trace::verbatim)
+//! trace has the ids and times of the log instead.
 
 use crate::command::{Command, FrameKind, Reply};
 use crate::event::{CloseCause, ConnEvent, Event, PusherEvent};
@@ -19,13 +20,16 @@ use crate::time::Time;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Payloads longer than this many bytes are cut.
+/// Payloads longer than this many bytes are cut …
 const SHOWN_BYTES: usize = 60;
+/// … and in a verbatim trace, those longer than this.
+const SHOWN_BYTES_VERBATIM: usize = 1_024;
 
 /// A trace being written.
 #[derive(Debug, Default)]
 pub struct Trace {
     text: String,
+    naming: Naming,
     began: Option<Time>,
     last: Option<Time>,
     conns: BTreeMap<ConnId, String>,
@@ -35,11 +39,34 @@ pub struct Trace {
     named_ops: u32,
 }
 
+/// What ids and times are shown as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Naming {
+    /// Short names in order of appearance, seconds since the trace began.
+    #[default]
+    Short,
+    /// As in the log, so that a trace can be compared with it.
+    Verbatim,
+}
+
 impl Trace {
     /// An empty trace.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty trace that shows ids and times as the log does, and more of each payload. However
+    /// long it gets, it remembers nothing but its text.
+    #[must_use]
+    pub fn verbatim() -> Self {
+        Self { naming: Naming::Verbatim, ..Self::default() }
+    }
+
+    /// Takes out what has been written.
+    #[must_use]
+    pub fn take(&mut self) -> String {
+        std::mem::take(&mut self.text)
     }
 
     /// What has been written.
@@ -62,7 +89,7 @@ impl Trace {
                 format!("{conn} {event}")
             }
             Event::Pusher(id, event) => {
-                let (pusher, event) = (self.pusher(*id), pusher_event(event));
+                let (pusher, event) = (self.pusher(*id), self.pusher_event(event));
                 format!("{pusher} {event}")
             }
             Event::Answered(op, answer) => {
@@ -73,14 +100,17 @@ impl Trace {
             Event::DeadlineReached => "deadline".to_owned(),
             Event::ShutdownRequested => "shutdown".to_owned(),
         };
-        let at = if self.last == Some(now) {
-            String::new()
-        } else {
-            let micros = now.since(began).as_micros();
-            format!("{}.{:03}", micros / 1_000_000, micros / 1_000 % 1_000)
+        let at = match self.naming {
+            Naming::Verbatim => now.to_string(),
+            Naming::Short if self.last == Some(now) => String::new(),
+            Naming::Short => {
+                let micros = now.since(began).as_micros();
+                format!("{}.{:03}", micros / 1_000_000, micros / 1_000 % 1_000)
+            }
         };
         self.last = Some(now);
-        let _ = writeln!(self.text, "{at:>9} > {shown}");
+        let width = self.margin();
+        let _ = writeln!(self.text, "{at:>width$} > {}", printable(shown));
     }
 
     /// Writes the commands of one event.
@@ -91,11 +121,31 @@ impl Trace {
             } else {
                 ('<', self.command(command))
             };
-            let _ = writeln!(self.text, "{:>9} {sign} {shown}", "");
+            let width = self.margin();
+            let _ = writeln!(self.text, "{:>width$} {sign} {}", "", printable(shown));
+        }
+    }
+
+    /// How wide times are.
+    fn margin(&self) -> usize {
+        match self.naming {
+            Naming::Short => 9,
+            Naming::Verbatim => 24,
+        }
+    }
+
+    /// Bytes as quoted text on one line, cut when they are many.
+    fn quote(&self, bytes: &[u8]) -> String {
+        match self.naming {
+            Naming::Short => quote(bytes, SHOWN_BYTES),
+            Naming::Verbatim => quote(bytes, SHOWN_BYTES_VERBATIM),
         }
     }
 
     fn conn(&mut self, id: ConnId) -> String {
+        if self.naming == Naming::Verbatim {
+            return id.to_string();
+        }
         let next = self.conns.len();
         let name = self.conns.entry(id).or_insert_with(|| {
             let letter = char::from(b'a' + u8::try_from(next % 26).unwrap_or(0));
@@ -105,13 +155,29 @@ impl Trace {
     }
 
     fn pusher(&mut self, id: PusherId) -> String {
+        if self.naming == Naming::Verbatim {
+            return id.to_string();
+        }
         let next = self.pushers.len() + 1;
         self.pushers.entry(id).or_insert_with(|| format!("P{next}")).clone()
     }
 
     fn message(&mut self, id: MessageId) -> String {
+        if self.naming == Naming::Verbatim {
+            return id.to_string();
+        }
         let next = self.messages.len() + 1;
         self.messages.entry(id).or_insert_with(|| format!("m{next}")).clone()
+    }
+
+    fn new_op(&mut self, id: OpId) -> String {
+        if self.naming == Naming::Verbatim {
+            return id.to_string();
+        }
+        self.named_ops += 1;
+        let name = format!("o{}", self.named_ops);
+        self.ops.insert(id, name.clone());
+        name
     }
 
     fn messages(&mut self, ids: &[MessageId]) -> String {
@@ -123,13 +189,31 @@ impl Trace {
         match event {
             ConnEvent::Accepted => "accepted".to_owned(),
             ConnEvent::Upgraded { target } => format!("upgraded {target}"),
-            ConnEvent::TextReceived(text) => format!("text {}", quote(text.as_bytes())),
-            ConnEvent::BinaryReceived(data) => format!("binary {}", quote(data)),
+            ConnEvent::TextReceived(text) => format!("text {}", self.quote(text.as_bytes())),
+            ConnEvent::BinaryReceived(data) => format!("binary {}", self.quote(data)),
             ConnEvent::PingReceived(_) => "ping".to_owned(),
             ConnEvent::PongReceived(Some(counter)) => format!("pong {counter}"),
             ConnEvent::PongReceived(None) => "pong of no ping".to_owned(),
             ConnEvent::Drained => "drained".to_owned(),
             ConnEvent::Closed(cause) => format!("closed ({})", close_cause(cause)),
+        }
+    }
+
+    fn pusher_event(&self, event: &PusherEvent) -> String {
+        match event {
+            PusherEvent::Opened => "opened".to_owned(),
+            PusherEvent::LineReceived(line) => format!("line {}", self.quote(line)),
+            PusherEvent::LineTooLong { bytes } => format!("line too long, {bytes} bytes"),
+            PusherEvent::Requested(request) => {
+                let id =
+                    request.idempotency.as_deref().map_or(String::new(), |id| format!(", id {id}"));
+                format!("requests {} to {}{id}", self.quote(request.data.as_bytes()), request.key)
+            }
+            PusherEvent::Finished { unfinished: 0 } => "finished".to_owned(),
+            PusherEvent::Finished { unfinished } => {
+                format!("finished, {unfinished} bytes unfinished")
+            }
+            PusherEvent::Closed => "closed".to_owned(),
         }
     }
 
@@ -140,7 +224,7 @@ impl Trace {
                     FrameKind::Text => "text",
                     FrameKind::Binary => "binary",
                 };
-                format!("{} {kind} {}", self.conn(*conn), quote(payload))
+                format!("{} {kind} {}", self.conn(*conn), self.quote(payload))
             }
             Command::Ping { conn, counter } => format!("{} ping {counter}", self.conn(*conn)),
             Command::Pong { conn, .. } => format!("{} pong", self.conn(*conn)),
@@ -160,10 +244,7 @@ impl Trace {
             Command::Resume { pusher } => format!("{} resume", self.pusher(*pusher)),
             Command::Finish { pusher } => format!("{} finish", self.pusher(*pusher)),
             Command::Store { op, request } => {
-                self.named_ops += 1;
-                let name = format!("o{}", self.named_ops);
-                self.ops.insert(*op, name.clone());
-                format!("store {name} {}", self.op(request))
+                format!("store {} {}", self.new_op(*op), self.op(request))
             }
             Command::Record(record) => self.record(record),
         }
@@ -184,12 +265,14 @@ impl Trace {
                     .iter()
                     .map(|retry| {
                         let (id, tries) = (self.message(retry.id), retry.tries);
-                        let millis = retry.not_before.since(began).as_millis();
-                        format!(
-                            "{id} (tries {tries}, not before {}.{:03})",
-                            millis / 1_000,
-                            millis % 1_000
-                        )
+                        let not_before = match self.naming {
+                            Naming::Verbatim => retry.not_before.to_string(),
+                            Naming::Short => {
+                                let millis = retry.not_before.since(began).as_millis();
+                                format!("{}.{:03}", millis / 1_000, millis % 1_000)
+                            }
+                        };
+                        format!("{id} (tries {tries}, not before {not_before})")
                     })
                     .collect();
                 format!("retry {} of {key}", shown.join(" "))
@@ -342,22 +425,6 @@ impl Trace {
     }
 }
 
-fn pusher_event(event: &PusherEvent) -> String {
-    match event {
-        PusherEvent::Opened => "opened".to_owned(),
-        PusherEvent::LineReceived(line) => format!("line {}", quote(line)),
-        PusherEvent::LineTooLong { bytes } => format!("line too long, {bytes} bytes"),
-        PusherEvent::Requested(request) => {
-            let id =
-                request.idempotency.as_deref().map_or(String::new(), |id| format!(", id {id}"));
-            format!("requests {} to {}{id}", quote(request.data.as_bytes()), request.key)
-        }
-        PusherEvent::Finished { unfinished: 0 } => "finished".to_owned(),
-        PusherEvent::Finished { unfinished } => format!("finished, {unfinished} bytes unfinished"),
-        PusherEvent::Closed => "closed".to_owned(),
-    }
-}
-
 fn close_cause(cause: &CloseCause) -> String {
     match cause {
         CloseCause::PeerClosed(Some(code)) => format!("by the client, {code}"),
@@ -384,12 +451,24 @@ fn store_record(record: &StoreRecord) -> String {
     }
 }
 
-/// Bytes as quoted text on one line, cut when they are many.
-fn quote(bytes: &[u8]) -> String {
-    let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES)]).into_owned();
-    let text = shown.replace('\n', "\\n").replace('\r', "\\r");
-    if bytes.len() > SHOWN_BYTES {
-        return format!("\"{text}…\" ({} bytes)", bytes.len());
+/// The same on one line, without anything that a terminal would obey: keys and payloads come from
+/// outside.
+fn printable(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
     }
-    format!("\"{text}\"")
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
+}
+
+/// Bytes as quoted text, cut when there are more than so many.
+fn quote(bytes: &[u8], limit: usize) -> String {
+    let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(limit)]);
+    if bytes.len() > limit {
+        return format!("\"{shown}…\" ({} bytes)", bytes.len());
+    }
+    format!("\"{shown}\"")
 }
