@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 /// One order to the caller. The orders of one event form a batch and are carried out in turn.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum Command {
     /// Write one message to the client.
     Send {
@@ -81,6 +82,7 @@ pub enum Command {
 
 /// The kind of a WebSocket message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum FrameKind {
     /// Text: the only kind the gateway writes.
     Text,
@@ -90,6 +92,7 @@ pub enum FrameKind {
 
 /// Why the core ends a connection. [`code`](Self::code) is what the client sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Close {
     /// Nothing came from the client for `idle_timeout`.
     Idle,
@@ -154,6 +157,7 @@ impl Close {
 
 /// The answer to one push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Reply {
     /// A live connection was written to and the message is safe. `ok` on the line protocol.
     Ok(MessageId),
@@ -165,6 +169,7 @@ pub enum Reply {
 
 /// Why a push was not promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum FailReason {
     /// The line is not UTF-8, not JSON, or not a JSON object.
     NotAnObject,

@@ -6,6 +6,7 @@ use crate::time::Span;
 
 /// The settings of one gateway.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Config {
     /// A connection that is silent for this long is closed. Default 12 s, the original's.
     pub idle_timeout: Span,
@@ -75,6 +76,7 @@ pub struct Config {
 
 /// What counts as a sign of life on a connection whose key is all digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum WebActivity {
     /// Messages only: a page whose script has died is no receiver.
     Message,
@@ -85,6 +87,7 @@ pub enum WebActivity {
 /// How much is recorded of what goes as it should. What goes wrong, and what becomes of connections
 /// and waiting messages, is recorded in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Detail {
     /// Nothing of it.
     Exceptions,
@@ -96,6 +99,7 @@ pub enum Detail {
 
 /// Whether equal pushes to an offline key are merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Dedup {
     /// They are.
     On,
@@ -105,6 +109,7 @@ pub enum Dedup {
 
 /// Where a key may stand in the URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum UrlKey {
     /// Nowhere; the URL is ignored.
     Off,
@@ -116,6 +121,7 @@ pub enum UrlKey {
 
 /// What several connections of one key mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum BindPolicy {
     /// Messages go to the newest; older ones stand by.
     Newest,
@@ -127,6 +133,7 @@ pub enum BindPolicy {
 
 /// An exception to the general [`BindPolicy`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BindRule {
     /// Which keys it is for.
     pub matches: BindMatch,
@@ -136,6 +143,7 @@ pub struct BindRule {
 
 /// Which keys a [`BindRule`] is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum BindMatch {
     /// Keys bound by this dialect.
     Dialect(Dialect),
@@ -145,6 +153,7 @@ pub enum BindMatch {
 
 /// Which dialects are spoken. What a dialect that is off would have understood is any other text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Dialects {
     /// The set, one bit a dialect.
     bits: u8,

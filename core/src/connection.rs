@@ -13,10 +13,12 @@ use std::collections::VecDeque;
 
 /// An instant on the clock that stands still while the process is stalled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Patience(pub(crate) Time);
 
 /// One client socket.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Connection {
     pub(crate) id: ConnId,
     pub(crate) phase: Phase,
@@ -33,6 +35,7 @@ pub(crate) struct Connection {
 
 /// Where a connection is in its life.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Phase {
     /// Its upgrade request has not come.
     Opening,
@@ -46,6 +49,7 @@ pub(crate) enum Phase {
 
 /// A connection's place at its mailbox.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Binding {
     /// The mailbox's slot.
     pub(crate) mailbox: u32,
@@ -70,6 +74,7 @@ pub(crate) struct Binding {
 
 /// Answers held back until the messages that were waiting at bind are written.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Backlog {
     pub(crate) until: Until,
     pub(crate) answers: VecDeque<Answer>,
@@ -79,6 +84,7 @@ pub(crate) struct Backlog {
 
 /// What a client is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Answer {
     /// To a message.
     Text(Dialect, ByteString),
@@ -88,6 +94,7 @@ pub(crate) enum Answer {
 
 /// What ends a [`Backlog`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Until {
     /// So many loads have to be answered before the last waiting message is known.
     Loads(u32),
@@ -97,6 +104,7 @@ pub(crate) enum Until {
 
 /// The pings of one connection.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Pings {
     /// The payload of the last one.
     pub(crate) counter: u64,
@@ -107,6 +115,7 @@ pub(crate) struct Pings {
 
 /// A ping that has not been answered.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Outstanding {
     /// Its pong confirms the entries below this number …
     pub(crate) mark: u64,
@@ -122,6 +131,7 @@ pub(crate) struct Outstanding {
 
 /// Whether a client answers pings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Speech {
     /// It has not answered any, and has let this many go by.
     Unproven(u8),
@@ -133,6 +143,7 @@ pub(crate) enum Speech {
 
 /// How far a mute connection's socket has taken what was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Drain {
     /// Nothing is awaited.
     Idle,

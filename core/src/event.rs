@@ -8,6 +8,7 @@ use bytestring::ByteString;
 
 /// One fact, told to the gateway at a given time.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Event {
     /// Something happened on a client's connection.
     Connection(ConnId, ConnEvent),
@@ -23,6 +24,7 @@ pub enum Event {
 
 /// A fact about one client connection. The caller emits `Accepted` first and `Closed` last.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ConnEvent {
     /// A socket was accepted; its upgrade request has not come yet.
     Accepted,
@@ -49,6 +51,7 @@ pub enum ConnEvent {
 
 /// Why a connection ended, as the caller saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum CloseCause {
     /// The peer sent a close frame, with this code when it gave one.
     PeerClosed(Option<u16>),
@@ -76,6 +79,7 @@ pub enum CloseCause {
 
 /// A fact about one back end's connection. The caller emits `Opened` first and `Closed` last.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum PusherEvent {
     /// A back end connected.
     Opened,
@@ -100,6 +104,7 @@ pub enum PusherEvent {
 
 /// A push that was not a line: the HTTP interface's form.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PushRequest {
     /// To whom, not yet trimmed.
     pub key: ByteString,

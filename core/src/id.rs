@@ -12,6 +12,7 @@ macro_rules! slot_id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         pub struct $name {
             /// Index into the table.
             pub slot: u32,
@@ -43,6 +44,7 @@ slot_id! {
 /// A message, named before it is stored. Never derived from time: unique because the store hands
 /// each run of a node an incarnation of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MessageId {
     /// Which run of which node accepted the message.
     pub incarnation: u32,
@@ -59,6 +61,7 @@ impl fmt::Display for MessageId {
 /// The exact text by which a client is addressed: its first message, trimmed, never parsed or
 /// normalised. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Key(ByteString);
 
 impl Key {

@@ -101,6 +101,12 @@ impl Guard {
         Self { state, seed }
     }
 
+    /// What the secret was made from.
+    #[cfg(feature = "serde")]
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// The hash of what clients choose.
     pub(crate) fn hash(&self, chosen: &(impl Hash + ?Sized)) -> u64 {
         self.state.hash_one(chosen)

@@ -14,6 +14,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 /// What the core knows of one key.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Mailbox {
     pub(crate) key: Key,
     pub(crate) policy: BindPolicy,
@@ -47,6 +48,7 @@ pub(crate) struct Mailbox {
 
 /// How much of a mailbox the core has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum KeyState {
     /// Nothing is loaded.
     Unknown,
@@ -60,6 +62,7 @@ pub(crate) enum KeyState {
 
 /// Whether the answer to a load will still be all there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Freshness {
     /// Nothing was stored since.
     Fresh,
@@ -71,6 +74,7 @@ pub(crate) enum Freshness {
 
 /// One message of the window.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Entry {
     pub(crate) id: MessageId,
     pub(crate) payload: Bytes,
@@ -90,6 +94,7 @@ pub(crate) struct Entry {
 
 /// Confirmed messages that one operation removes from the store.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Removal {
     ids: Vec<MessageId>,
     bytes: u64,
@@ -97,6 +102,7 @@ struct Removal {
 
 /// What may be done with an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Standing {
     /// It is written when its turn comes.
     Ready,

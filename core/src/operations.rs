@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// What an operation was for.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Pending {
     /// A push is being stored.
     Append(PendingAppend),
@@ -28,6 +29,7 @@ pub(crate) enum Pending {
 
 /// Which dead letters are dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Excess {
     /// Those that are too old.
     Age,
@@ -37,6 +39,7 @@ pub(crate) enum Excess {
 
 /// A push that is being stored.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct PendingAppend {
     pub(crate) mailbox: u32,
     pub(crate) id: MessageId,
@@ -77,6 +80,7 @@ impl Pending {
 
 /// All operations under way.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Operations {
     slots: Vec<(u32, Option<Pending>)>,
     free: Vec<u32>,

@@ -7,12 +7,14 @@ use std::collections::VecDeque;
 
 /// All back-end connections.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Pushers {
     slots: Vec<Option<Pusher>>,
 }
 
 /// One back-end connection.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Pusher {
     pub(crate) id: PusherId,
     /// Unanswered pushes, oldest first.
@@ -26,6 +28,7 @@ pub(crate) struct Pusher {
 
 /// Whether a back end is being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Reading {
     /// It is.
     On,
@@ -39,6 +42,7 @@ pub(crate) enum Reading {
 
 /// An unanswered push.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Waiting {
     bytes: u32,
     reply: Option<Reply>,
@@ -46,6 +50,7 @@ struct Waiting {
 
 /// Where the reply to one push goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct ReplyTo {
     pub(crate) pusher: PusherId,
     number: u64,

@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum Record {
     /// About a client's connection.
     Connection(ConnId, ConnRecord),
@@ -29,6 +30,7 @@ pub enum Record {
 
 /// A client's dialect, as far as a message or key shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Dialect {
     /// A web page: the key is all digits.
     Web,
@@ -58,6 +60,7 @@ impl Dialect {
 
 /// What happened to one connection.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum ConnRecord {
     /// A message arrived that is no heartbeat. Log: `[recv]`.
     Received {
@@ -151,6 +154,7 @@ pub enum ConnRecord {
 
 /// What one connection carried in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Totals {
     /// How long it lived.
     pub duration: Span,
@@ -166,6 +170,7 @@ pub struct Totals {
 
 /// What happened to one push, or to the back end it came from.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum PushRecord {
     /// A push was read and is about to be carried out. Log: `[push prepare]`.
     Prepared {
@@ -251,6 +256,7 @@ pub enum PushRecord {
 
 /// What happened to messages on their way.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum DeliveryRecord {
     /// A message that had waited was written to a connection. Log: `[retry ok]`.
     Written {
@@ -308,6 +314,7 @@ pub enum DeliveryRecord {
 
 /// Why a message was set aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum DeathReason {
     /// It was written `retry_max` times and never confirmed.
     Tries,
@@ -331,6 +338,7 @@ impl DeathReason {
 
 /// What happened between core and store.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum StoreRecord {
     /// The operation failed; the text names the error. Log: `[store fail]`.
     Failed {

@@ -3,12 +3,16 @@
 //! Keys are text chosen by clients, so the lookup hashes them with a secret: it cannot be iterated,
 //! and its order is never seen.
 
+#[cfg(feature = "serde")]
+mod saved;
+
 use crate::config::BindPolicy;
 use crate::dialect::json;
 use crate::id::Key;
 use crate::lookup::Guard;
 use crate::mailbox::Mailbox;
 use hashbrown::HashTable;
+use std::collections::BTreeSet;
 
 /// All mailboxes in memory.
 #[derive(Debug)]
@@ -17,8 +21,9 @@ pub(crate) struct Registry {
     slots: Vec<Option<Mailbox>>,
     free: Vec<u32>,
     by_key: HashTable<u32>,
-    /// Live keys that are JSON objects, by the hash of their canonical form.
-    by_value: HashTable<(u64, u32)>,
+    /// Live keys that are JSON objects, by the hash of their canonical form. Ordered, so that which
+    /// of several equal ones is found does not depend on how the table came about.
+    by_value: BTreeSet<(u64, u32)>,
 }
 
 impl Registry {
@@ -28,7 +33,7 @@ impl Registry {
             slots: Vec::new(),
             free: Vec::new(),
             by_key: HashTable::new(),
-            by_value: HashTable::new(),
+            by_value: BTreeSet::new(),
         }
     }
 
@@ -56,10 +61,15 @@ impl Registry {
                 u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 mailboxes")
             }
         };
-        let (guard, slots) = (&self.guard, &self.slots);
-        self.by_key
-            .insert_unique(guard.hash(key), slot, |&slot| guard.hash(&**key_of(slots, slot)));
+        self.index(slot);
         slot
+    }
+
+    /// Makes the mailbox in a slot one that is found by its key.
+    fn index(&mut self, slot: u32) {
+        let (guard, slots) = (&self.guard, &self.slots);
+        let hash = |&slot: &u32| guard.hash(&**key_of(slots, slot));
+        self.by_key.insert_unique(hash(&slot), slot, hash);
     }
 
     /// The mailbox in a slot that is known to be in use.
@@ -88,20 +98,19 @@ impl Registry {
     /// Makes a live key known to [`similar`](Self::similar).
     pub(crate) fn note_live(&mut self, slot: u32) {
         let Some(value) = self.value_hash(&self.get(slot).key) else { return };
-        self.by_value.insert_unique(value, (value, slot), |&(value, _)| value);
+        self.by_value.insert((value, slot));
     }
 
     /// Undoes [`note_live`](Self::note_live).
     pub(crate) fn forget_live(&mut self, slot: u32) {
         let Some(value) = self.value_hash(&self.get(slot).key) else { return };
-        let entry = self.by_value.find_entry(value, |&(_, other)| other == slot);
-        entry.expect("a live JSON key is indexed by its value").remove();
+        assert!(self.by_value.remove(&(value, slot)), "a live JSON key is indexed by its value");
     }
 
     /// A live key that is equal to this one as JSON, though not as text.
     pub(crate) fn similar(&self, key: &Key) -> Option<&Key> {
         let value = self.value_hash(key)?;
-        let (_, slot) = self.by_value.find(value, |&(other, _)| other == value)?;
+        let (_, slot) = self.by_value.range((value, 0)..=(value, u32::MAX)).next()?;
         Some(&self.get(*slot).key).filter(|other| *other != key)
     }
 

@@ -11,6 +11,7 @@ use crate::time::Time;
 
 /// Whose deadline it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Owner {
     /// The connection in this slot.
     Connection(u32),
@@ -20,6 +21,7 @@ pub(crate) enum Owner {
 
 /// All armed timers.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Timers {
     /// Each timer is before those at twice its place, plus one and plus two.
     heap: Vec<(Time, Owner)>,

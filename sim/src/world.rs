@@ -94,7 +94,7 @@ impl World {
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self {
-            gateway: Gateway::new(config, 1, 7),
+            gateway: Self::gateway(config),
             model: Model::new(7),
             now: START,
             trace: Trace::new(),
@@ -109,6 +109,12 @@ impl World {
             next_conn: 0,
             next_pusher: 0,
         }
+    }
+
+    /// The gateway as it is when a world begins.
+    #[must_use]
+    pub fn gateway(config: Config) -> Gateway {
+        Gateway::new(config, 1, 7)
     }
 
     /// Says in the trace what comes next.

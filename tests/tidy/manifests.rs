@@ -4,8 +4,8 @@ use crate::tree::File;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What core may be built with: none of these does I/O, reads a clock or starts a thread. (proptest
-/// comes in only with the feature `testing`.)
-const FOR_CORE: [&str; 9] = [
+/// comes in only with the feature `testing`, serde with the feature of its name.)
+const FOR_CORE: [&str; 10] = [
     "ahash",
     "bytes",
     "bytestring",
@@ -14,6 +14,7 @@ const FOR_CORE: [&str; 9] = [
     "proptest",
     "rand",
     "rand_chacha",
+    "serde",
     "siphasher",
 ];
 

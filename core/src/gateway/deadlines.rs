@@ -45,6 +45,7 @@ pub enum Reason {
 
 /// When the regular work is due.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Sweep {
     /// `None` before the first event.
     expiry_at: Option<Time>,

@@ -40,7 +40,12 @@ use std::mem;
 pub use deadlines::Reason;
 
 /// The state machine of one node.
+///
+/// With the feature `serde` it can be written down between two events and read back: what is read
+/// goes on with the same commands, byte for byte. What is read has to have been written by this
+/// version; nothing else is checked.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Gateway {
     config: Config,
     rng: ChaCha8Rng,
@@ -62,13 +67,16 @@ pub struct Gateway {
     lost: Span,
     running: Running,
     /// The caller's buffer, while an event is handled.
+    #[cfg_attr(feature = "serde", serde(skip))]
     out: Vec<Command>,
     /// Emptied lists, for reuse.
+    #[cfg_attr(feature = "serde", serde(skip))]
     spare_ids: Vec<Vec<MessageId>>,
 }
 
 /// Whether the gateway takes anything new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 enum Running {
     Yes,
     Stopping,
@@ -194,8 +202,22 @@ impl Gateway {
         self.conns.get_mut(id.slot as usize)?.as_mut().filter(|conn| conn.id == id)
     }
 
+    /// The key that an event is about, as far as is known before it is handled.
+    #[must_use]
+    pub fn key_concerned(&self, event: &Event) -> Option<Key> {
+        match event {
+            Event::Connection(id, _) => self.key_of(*id),
+            Event::Answered(op, _) => {
+                let mailbox = self.operations.get(*op)?.mailbox()?;
+                Some(self.registry.get(mailbox).key.clone())
+            }
+            Event::Pusher(..) | Event::DeadlineReached | Event::ShutdownRequested => None,
+        }
+    }
+
     /// The key a connection is or was bound to.
-    fn key_of(&self, id: ConnId) -> Option<Key> {
+    #[must_use]
+    pub fn key_of(&self, id: ConnId) -> Option<Key> {
         use crate::connection::Phase;
         match &self.conn(id)?.phase {
             Phase::Bound(binding) => Some(self.registry.get(binding.mailbox).key.clone()),

@@ -21,6 +21,7 @@ use bytestring::ByteString;
 
 /// One thing for the store to do.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum Op {
     /// Keep a message; answered with [`Answer::Appended`]. Idempotent by message id.
     Append(Append),
@@ -81,6 +82,7 @@ pub enum Op {
 
 /// A message to keep.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Append {
     /// Whose mailbox it joins, at the end.
     pub key: Key,
@@ -109,6 +111,7 @@ pub struct Append {
 
 /// What a push is answered once its message is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Promise {
     /// It was or will at once be written to a live connection.
     Ok,
@@ -118,6 +121,7 @@ pub enum Promise {
 
 /// A back end's own name for a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Idempotency {
     /// The name, unique per key.
     pub name: ByteString,
@@ -127,6 +131,7 @@ pub struct Idempotency {
 
 /// A failed try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Retry {
     /// Of which message.
     pub id: MessageId,
@@ -138,6 +143,7 @@ pub struct Retry {
 
 /// A place in the order of expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ExpiryCursor {
     /// When the message expires.
     pub expires_at: Time,
@@ -147,6 +153,7 @@ pub struct ExpiryCursor {
 
 /// Operations on which node serves a key. A node's claims hold while its lease does.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum ClaimOp {
     /// Extend the node's lease; answered with [`ClaimAnswer::Renewed`].
     Renew {
@@ -179,6 +186,7 @@ pub enum ClaimOp {
 
 /// One run of one node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Node {
     /// The node's configured name.
     pub name: ByteString,
@@ -188,6 +196,7 @@ pub struct Node {
 
 /// Operations on dead letters.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum DeadOp {
     /// List dead letters in order of death; answered with [`DeadAnswer::Listed`].
     List {
@@ -227,6 +236,7 @@ pub enum DeadOp {
 
 /// Which dead letters. Every condition that is given must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct DeadFilter {
     /// Of this key.
     pub key: Option<Key>,
@@ -238,6 +248,7 @@ pub struct DeadFilter {
 
 /// A place in the order of death.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct DeadCursor {
     /// When the message died.
     pub at: Time,
@@ -247,6 +258,7 @@ pub struct DeadCursor {
 
 /// Operations on sessions.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum SessionOp {
     /// Keep a session, replacing the one of the same id; answered with [`Answer::SessionKept`].
     Put(Session),
@@ -261,6 +273,7 @@ pub enum SessionOp {
 
 /// What survives a link client's reconnects.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Session {
     /// Its name, chosen by the gateway.
     pub id: ByteString,
@@ -278,6 +291,7 @@ pub struct Session {
 
 /// Operations on devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum DeviceOp {
     /// Note where a device is connected; answered with [`Answer::DeviceKept`].
     Link {
@@ -297,6 +311,7 @@ pub enum DeviceOp {
 
 /// What the store says to an [`Op`].
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Answer {
     /// To [`Op::Append`].
     Appended(Appended),
@@ -332,6 +347,7 @@ pub enum Answer {
 
 /// What became of a message to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Appended {
     /// It is kept.
     Stored {
@@ -358,6 +374,7 @@ pub enum Appended {
 
 /// The oldest messages of a mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Loaded {
     /// In order of position.
     pub messages: Vec<StoredMessage>,
@@ -370,6 +387,7 @@ pub struct Loaded {
 
 /// A message as the store keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct StoredMessage {
     /// Its name.
     pub id: MessageId,
@@ -389,6 +407,7 @@ pub struct StoredMessage {
 
 /// A message whose time to live is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Expired {
     /// Whose mailbox it is in.
     pub key: Key,
@@ -398,6 +417,7 @@ pub struct Expired {
 
 /// What the store says to a [`ClaimOp`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ClaimAnswer {
     /// The lease is extended.
     Renewed,
@@ -414,6 +434,7 @@ pub enum ClaimAnswer {
 
 /// What the store says to a [`DeadOp`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum DeadAnswer {
     /// In order of death.
     Listed(Vec<DeadLetter>),
@@ -425,6 +446,7 @@ pub enum DeadAnswer {
 
 /// A message set aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DeadLetter {
     /// Whose it was.
     pub key: Key,

@@ -15,6 +15,7 @@ pub(crate) const KEYS: [&str; 4] = ["1", "22", "text", r#"{"uid":"7","FunctionTy
 /// One random world and its judge.
 pub(crate) struct Play {
     pub(crate) world: World,
+    pub(crate) config: Config,
     judge: Judge,
     rng: ChaCha8Rng,
     pushers: Vec<PusherId>,
@@ -26,9 +27,9 @@ impl Play {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let config = config(&mut rng);
         let judge = Judge::new(config.clone());
-        let mut world = World::new(config);
+        let mut world = World::new(config.clone());
         let pushers = vec![world.pusher(), world.pusher()];
-        Self { world, judge, rng, pushers, pushed: 0 }
+        Self { world, config, judge, rng, pushers, pushed: 0 }
     }
 
     pub(crate) fn run(&mut self) {
