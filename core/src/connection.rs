@@ -147,10 +147,22 @@ pub(crate) enum Speech {
 pub(crate) enum Drain {
     /// Nothing is awaited.
     Idle,
-    /// The caller will tell when the entries below this number, so many bytes, are taken.
-    Asked(u64, u64),
-    /// The caller will tell when something was taken that was meant for another key.
-    Stale,
+    /// The caller will tell when this is taken.
+    Asked(Awaited),
+    /// The caller will tell when something was taken that was meant for another key, at the latest
+    /// at this time.
+    Stale(Patience),
+}
+
+/// What a mute connection's socket is to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Awaited {
+    /// The entries below this number …
+    pub(crate) mark: u64,
+    /// … which are this many bytes.
+    pub(crate) bytes: u64,
+    /// A socket that has not taken them by then is read no more.
+    pub(crate) deadline: Patience,
 }
 
 impl Default for Speech {
@@ -276,8 +288,21 @@ impl Pings {
     /// Forgets what is awaited: from now on the connection has another key, or none.
     pub(crate) fn forget(&mut self) {
         self.outstanding = None;
-        if let Speech::Mute(drain @ Drain::Asked(..)) = &mut self.speech {
-            *drain = Drain::Stale;
+        if let Speech::Mute(drain) = &mut self.speech
+            && let Drain::Asked(awaited) = drain
+        {
+            *drain = Drain::Stale(awaited.deadline);
+        }
+    }
+
+    /// When the client must have shown at the latest that it has what was written: by a pong, or a
+    /// mute one by a socket that takes it.
+    pub(crate) fn deadline(&self) -> Option<Patience> {
+        match self.speech {
+            Speech::Mute(Drain::Idle) => None,
+            Speech::Mute(Drain::Asked(awaited)) => Some(awaited.deadline),
+            Speech::Mute(Drain::Stale(deadline)) => Some(deadline),
+            Speech::Unproven(_) | Speech::Pongs => Some(self.outstanding?.deadline),
         }
     }
 

@@ -7,7 +7,7 @@
 use super::Gateway;
 use crate::command::{Close, Command, Reply};
 use crate::config::{BindPolicy, Detail};
-use crate::connection::{Binding, Connection, Drain, MUTE_AFTER, Phase, Speech};
+use crate::connection::{Awaited, Binding, Connection, Drain, MUTE_AFTER, Phase, Speech};
 use crate::id::{ConnId, MessageId};
 use crate::mailbox::{Entry, Standing};
 use crate::operations::Pending;
@@ -16,6 +16,11 @@ use crate::time::{Span, Time};
 
 /// Unconfirmed bytes extend a pong's deadline at this rate: a slow line is not a dead one.
 const SLOWEST_BYTES_PER_SEC: u64 = 32 << 10;
+
+/// How long a slow line may take for so many bytes.
+fn transfer(bytes: u64) -> Span {
+    Span::from_micros(bytes.saturating_mul(1_000_000) / SLOWEST_BYTES_PER_SEC)
+}
 
 impl Gateway {
     /// Pings a connection, unless a ping is outstanding or it never answers them.
@@ -35,8 +40,7 @@ impl Gateway {
         if conn.pings.outstanding.is_some() {
             return;
         }
-        let transfer = Span::from_micros(bytes.saturating_mul(1_000_000) / SLOWEST_BYTES_PER_SEC);
-        let deadline = patience.after(pong_timeout + transfer);
+        let deadline = patience.after(pong_timeout + transfer(bytes));
         let counter = conn.pings.sent(now, mark, bytes, deadline);
         if let Some(binding) = conn.binding_mut() {
             binding.uncovered_since = Time::NEVER;
@@ -73,11 +77,13 @@ impl Gateway {
 
     /// Asks when a mute connection's socket has taken what was written.
     fn ask_drained(&mut self, id: ConnId) {
+        let (patience, pong_timeout) = (self.patience(), self.config.pong_timeout);
         let conn = self.conn_mut(id).expect("an open connection was written to");
         let Some(binding) = conn.binding() else { return };
         if conn.pings.speech == Speech::Mute(Drain::Idle) && binding.in_flight() > 0 {
-            let asked = Drain::Asked(binding.written_to, binding.bytes_in_flight);
-            conn.pings.speech = Speech::Mute(asked);
+            let (mark, bytes) = (binding.written_to, binding.bytes_in_flight);
+            let deadline = patience.after(pong_timeout + transfer(bytes));
+            conn.pings.speech = Speech::Mute(Drain::Asked(Awaited { mark, bytes, deadline }));
             self.emit(Command::ReportDrained { conn: id });
         }
     }
@@ -90,8 +96,8 @@ impl Gateway {
         let Speech::Mute(drain) = conn.pings.speech else { return };
         conn.pings.speech = Speech::Mute(Drain::Idle);
         match drain {
-            Drain::Asked(mark, bytes) => self.confirm(id, mark, bytes),
-            Drain::Idle | Drain::Stale => {}
+            Drain::Asked(awaited) => self.confirm(id, awaited.mark, awaited.bytes),
+            Drain::Idle | Drain::Stale(_) => {}
         }
         self.ask_drained(id);
     }
@@ -103,11 +109,11 @@ impl Gateway {
         }
     }
 
-    /// A ping has not been answered in time.
+    /// A ping has not been answered in time, or a mute client's socket has not taken what was
+    /// written.
     pub(super) fn on_pong_overdue(&mut self, id: ConnId) {
         let conn = self.conn_mut(id).expect("checked by the caller");
-        let Some(outstanding) = conn.pings.outstanding else { return };
-        let lives = outstanding.heard && outstanding.drained;
+        let lives = conn.pings.outstanding.is_some_and(|ping| ping.heard && ping.drained);
         match conn.pings.speech {
             Speech::Unproven(ignored) if lives => {
                 conn.pings.outstanding = None;

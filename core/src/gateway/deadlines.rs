@@ -124,7 +124,7 @@ impl Gateway {
 
     /// When something is to be done about a connection.
     fn conn_deadline(&self, conn: &Connection) -> Time {
-        let pong = conn.pings.outstanding.map_or(Time::NEVER, |o| self.real(o.deadline));
+        let pong = conn.pings.deadline().map_or(Time::NEVER, |deadline| self.real(deadline));
         let backlog = conn.binding().and_then(|binding| binding.backlog.as_ref());
         let backlog = backlog.map_or(Time::NEVER, |b| b.progress_at + BACKLOG_PATIENCE);
         let silence = match conn.phase {
@@ -192,7 +192,7 @@ impl Gateway {
             self.record_conn(id, ConnRecord::IdleTimedOut { key, silent });
             self.close(id, Close::Idle);
         } else {
-            if conn.pings.outstanding.is_some_and(|o| o.deadline <= patience) {
+            if conn.pings.deadline().is_some_and(|deadline| deadline <= patience) {
                 self.on_pong_overdue(id);
             }
             self.on_open_conn_due(id, silent);

@@ -137,6 +137,29 @@ fn never_pongs_nor_reads() {
 }
 
 #[test]
+fn never_pongs_and_stops_reading() {
+    let config = Config { pong_timeout: Span::from_secs(1), ..Config::default() };
+    story("never_pongs_and_stops_reading", config, |world| {
+        world.pongs = Pongs::None;
+        let a = world.client("5");
+        for _ in 0..3 {
+            world.wait_ms(500);
+            world.text(a, "5");
+            world.wait_ms(501);
+        }
+        let backend = world.pusher();
+        world.set_reads(Reads::None);
+        world.push(backend, "5", "hello");
+        world.wait_ms(500);
+        world.text(a, "5");
+        world.note(
+            "It still talks, but its socket has taken nothing for as long as a pong may take.",
+        );
+        world.wait_ms(501);
+    });
+}
+
+#[test]
 fn a_pong_and_an_answer_due_at_once() {
     let config = Config { pong_timeout: Span::from_secs(1), ..Config::default() };
     story("a_pong_and_an_answer_due_at_once", config, |world| {
