@@ -89,6 +89,8 @@ pub(crate) struct Operations {
     /// Operations that failed and wait to be given again, by time and order.
     parked: BTreeMap<(Time, u64), Pending>,
     parked_count: u64,
+    /// Where each mailbox's failed tries are parked.
+    parked_retries: BTreeMap<u32, (Time, u64)>,
 }
 
 impl Operations {
@@ -142,7 +144,28 @@ impl Operations {
     /// Keeps a failed operation to be given again at `at`.
     pub(crate) fn park(&mut self, at: Time, pending: Pending) {
         self.parked_count += 1;
-        self.parked.insert((at, self.parked_count), pending);
+        let place = (at, self.parked_count);
+        if let Pending::Retry { mailbox, .. } = &pending {
+            self.parked_retries.insert(*mailbox, place);
+        }
+        self.parked.insert(place, pending);
+    }
+
+    /// Adds failed tries to those of the mailbox that are parked: while the store fails there is one
+    /// operation for them, however often the client comes back. Returns whether there was one.
+    pub(crate) fn join_parked(&mut self, mailbox: u32, retries: &[Retry]) -> bool {
+        let place = self.parked_retries.get(&mailbox);
+        let parked = place.and_then(|place| self.parked.get_mut(place));
+        let Some(Pending::Retry { retries: parked, .. }) = parked else { return false };
+        let mut by_id: BTreeMap<_, _> = parked.iter().map(|retry| (retry.id, *retry)).collect();
+        for retry in retries {
+            let known = by_id.entry(retry.id).or_insert(*retry);
+            if retry.tries >= known.tries {
+                *known = *retry;
+            }
+        }
+        *parked = by_id.into_values().collect();
+        true
     }
 
     /// When the first parked operation is to be given again.
@@ -153,7 +176,11 @@ impl Operations {
     /// Takes a parked operation whose time has come.
     pub(crate) fn unpark(&mut self, now: Time) -> Option<Pending> {
         let first = self.parked.first_entry().filter(|first| first.key().0 <= now)?;
-        Some(first.remove())
+        let pending = first.remove();
+        if let Pending::Retry { mailbox, .. } = &pending {
+            self.parked_retries.remove(mailbox);
+        }
+        Some(pending)
     }
 
     /// All operations, under way and parked.

@@ -250,7 +250,10 @@ impl Gateway {
                 self.park(op, Pending::Remove { mailbox, first, attempt: attempt + 1 }, attempt);
             }
             Pending::Retry { mailbox, retries, attempt } => {
-                self.park(op, Pending::Retry { mailbox, retries, attempt: attempt + 1 }, attempt);
+                if !self.operations.join_parked(mailbox, &retries) {
+                    let again = Pending::Retry { mailbox, retries, attempt: attempt + 1 };
+                    self.park(op, again, attempt);
+                }
             }
             Pending::Bury { mailbox, ids, reason, at, attempt } => {
                 let again = Pending::Bury { mailbox, ids, reason, at, attempt: attempt + 1 };

@@ -240,7 +240,7 @@ impl Gateway {
         if !retries.is_empty() || !dead.is_empty() {
             self.mailbox(slot).outdate_load();
         }
-        if !retries.is_empty() {
+        if !retries.is_empty() && !self.operations.join_parked(slot, &retries) {
             self.issue_again(Pending::Retry { mailbox: slot, retries, attempt: 0 });
         }
         self.bury(slot, dead, DeathReason::Tries);

@@ -3,7 +3,7 @@
 use crate::{leave_from, settled_client, story};
 use steadfast_core::config::Config;
 use steadfast_core::time::Span;
-use steadfast_sim::world::Store;
+use steadfast_sim::world::{Pongs, Store};
 
 #[test]
 fn operations_time_out() {
@@ -105,6 +105,27 @@ fn failed_tries_are_noted_in_the_end() {
         world.drop_conn(a);
         world.store = Store::Prompt;
         world.note("Nobody is there any more, but the try must be charged.");
+        world.wait_ms(200);
+    });
+}
+
+#[test]
+fn failed_tries_are_gathered_while_the_store_fails() {
+    let name = "failed_tries_are_gathered_while_the_store_fails";
+    story(name, Config::default(), |world| {
+        let a = settled_client(world, "5");
+        let backend = world.pusher();
+        world.push(backend, "5", "one");
+        world.store = Store::Refusing("retry");
+        world.drop_conn(a);
+        world.pongs = Pongs::None;
+        world
+            .note("The store still reads: the client gets the message again, and fails again. The");
+        world.note("failed tries wait in one operation, not in one for each.");
+        let b = world.client("5");
+        world.push(backend, "5", "two");
+        world.drop_conn(b);
+        world.store = Store::Prompt;
         world.wait_ms(200);
     });
 }
