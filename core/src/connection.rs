@@ -156,6 +156,7 @@ pub(crate) enum Drain {
 
 /// What a mute connection's socket is to take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Awaited {
     /// The entries below this number …
     pub(crate) mark: u64,
