@@ -283,7 +283,12 @@ impl Trace {
             Op::Expire { .. } => "expire".to_owned(),
             Op::Dead(DeadOp::Purge { .. }) => "purge old dead letters".to_owned(),
             Op::Dead(DeadOp::Trim { keep, .. }) => format!("keep {keep} dead letters"),
-            Op::Dead(_) | Op::Claim(_) | Op::Session(_) | Op::Device(_) => format!("{op:?}"),
+            Op::Dead(_)
+            | Op::Queue(_)
+            | Op::Find { .. }
+            | Op::Claim(_)
+            | Op::Session(_)
+            | Op::Device(_) => format!("{op:?}"),
         }
     }
 
@@ -319,6 +324,8 @@ impl Trace {
             Answer::Dead(DeadAnswer::Purged(count)) => format!("dropped {count}"),
             Answer::Failed(error) => format!("failed: {error}"),
             Answer::Dead(_)
+            | Answer::Queue(_)
+            | Answer::Found(_)
             | Answer::Claim(_)
             | Answer::SessionKept
             | Answer::SessionFound(_)

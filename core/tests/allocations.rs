@@ -197,7 +197,13 @@ fn answer(request: Op, position: u64) -> Answer {
         Op::Load { .. } => Answer::Loaded(Loaded { messages: Vec::new(), tail: None, deaths: 0 }),
         Op::Expire { .. } => Answer::Expired(Vec::new()),
         Op::Dead(_) => Answer::Dead(DeadAnswer::Purged(0)),
-        Op::Retry { .. } | Op::Bury { .. } | Op::Claim(_) | Op::Session(_) | Op::Device(_) => {
+        Op::Retry { .. }
+        | Op::Bury { .. }
+        | Op::Queue(_)
+        | Op::Find { .. }
+        | Op::Claim(_)
+        | Op::Session(_)
+        | Op::Device(_) => {
             panic!("a steady stream causes no {request:?}")
         }
     }

@@ -196,6 +196,8 @@ impl World {
                 | Op::Bury { .. }
                 | Op::Claim(_)
                 | Op::Dead(_)
+                | Op::Queue(_)
+                | Op::Find { .. }
                 | Op::Session(_)
                 | Op::Device(_) => Answer::Failed("disk full".to_owned()),
             },

@@ -11,7 +11,7 @@
 
 use super::{
     Append, ClaimOp, DeadCursor, DeadFilter, DeadOp, DeviceOp, ExpiryCursor, Idempotency, Node, Op,
-    Promise, Retry, Session, SessionOp,
+    Promise, QueueOp, Retry, Session, SessionOp, Target,
 };
 use crate::id::{ConnId, Key, MessageId};
 use crate::record::DeathReason;
@@ -61,8 +61,9 @@ pub fn inventory(now: Time) -> Vec<Op> {
     let claims = keys().map(move |key| {
         Op::Claim(ClaimOp::Claim { key, node: Node { name: "last".into(), incarnation: 9 }, now })
     });
+    let queues = QueueOp::Keys { prefix: ByteString::new(), after: None, limit: u32::MAX };
     loads
-        .chain([Op::Dead(list)])
+        .chain([Op::Dead(list), Op::Queue(queues), Op::Queue(QueueOp::Totals)])
         .chain(lists)
         .chain(sessions)
         .chain(claims)
@@ -78,12 +79,13 @@ pub fn time_of(op: &Op) -> Option<Time> {
         Op::Bury { at, .. } => Some(*at),
         Op::Expire { now, .. } => Some(*now),
         Op::Claim(ClaimOp::Renew { now, .. } | ClaimOp::Claim { now, .. }) => Some(*now),
-        Op::Session(SessionOp::Get { now, .. }) => Some(*now),
+        Op::Session(SessionOp::Get { now, .. }) | Op::Find { now, .. } => Some(*now),
         Op::Load { .. }
         | Op::Remove { .. }
         | Op::Retry { .. }
         | Op::Claim(ClaimOp::Release { .. })
         | Op::Dead(_)
+        | Op::Queue(_)
         | Op::Session(SessionOp::Put(_))
         | Op::Device(_) => None,
     }
@@ -107,6 +109,8 @@ fn op() -> impl Strategy<Value = Op> {
         }),
         3 => claim().prop_map(Op::Claim),
         5 => dead().prop_map(Op::Dead),
+        4 => queue().prop_map(Op::Queue),
+        3 => find(),
         2 => session().prop_map(Op::Session),
         1 => device().prop_map(Op::Device),
     ]
@@ -169,6 +173,41 @@ fn dead() -> impl Strategy<Value = DeadOp> {
     ]
 }
 
+fn queue() -> impl Strategy<Value = QueueOp> {
+    let prefix = prop_oneof![
+        Just(ByteString::new()),
+        Just("key".into()),
+        Just("key-1".into()),
+        Just("other".into())
+    ];
+    prop_oneof![
+        (prefix, option::of(key()), 0..KEYS as u32)
+            .prop_map(|(prefix, after, limit)| QueueOp::Keys { prefix, after, limit }),
+        (key(), option::of(0..IDS), 0..6_u32, 0..12_u64).prop_map(
+            |(key, after, max_messages, max_bytes)| QueueOp::Messages {
+                key,
+                after,
+                max_messages,
+                max_bytes
+            }
+        ),
+        (ids_of_key(), vec(id(), 0..IDS as usize), 0..4_u32)
+            .prop_map(|((key, ids), spare, limit)| QueueOp::Purge { key, ids, spare, limit }),
+        Just(QueueOp::Totals),
+    ]
+}
+
+fn find() -> impl Strategy<Value = Op> {
+    let own = id().prop_map(|id| (home(id), Target::Id(id)));
+    let stray = (key(), id()).prop_map(|(key, id)| (key, Target::Id(id)));
+    let named = (key(), 0..2_u64).prop_map(|(key, n)| (key, Target::Name(text("name", n))));
+    prop_oneof![3 => own, 1 => stray, 3 => named].prop_map(|(key, target)| Op::Find {
+        key,
+        target,
+        now: Time::EPOCH,
+    })
+}
+
 fn session() -> impl Strategy<Value = SessionOp> {
     let put = (0..3_u64, key(), 0..3_u64, soon()).prop_map(|(id, key, n, expires_at)| Session {
         id: text("session", id),
@@ -196,8 +235,9 @@ fn device() -> impl Strategy<Value = DeviceOp> {
 }
 
 fn filter() -> impl Strategy<Value = DeadFilter> {
-    (option::of(key()), option::of(reason()), option::of(soon()))
-        .prop_map(|(key, reason, until)| DeadFilter { key, reason, until })
+    let id = option::weighted(0.2, id());
+    (option::of(key()), option::of(reason()), option::of(soon()), id)
+        .prop_map(|(key, reason, until, id)| DeadFilter { key, reason, until, id })
 }
 
 /// A key and some ids, most of them its own; the same one perhaps twice.
@@ -295,7 +335,8 @@ fn settle_times(op: Op, now: u64) -> Op {
             Op::Session(SessionOp::Put(Session { expires_at, ..session }))
         }
         Op::Session(SessionOp::Get { id, now: _ }) => Op::Session(SessionOp::Get { id, now }),
-        Op::Load { .. } | Op::Remove { .. } | Op::Device(_) => op,
+        Op::Find { key, target, now: _ } => Op::Find { key, target, now },
+        Op::Load { .. } | Op::Remove { .. } | Op::Queue(_) | Op::Device(_) => op,
     }
 }
 
@@ -358,6 +399,8 @@ impl Past {
             | Op::Expire { after: None, .. }
             | Op::Claim(ClaimOp::Renew { .. })
             | Op::Dead(_)
+            | Op::Queue(_)
+            | Op::Find { .. }
             | Op::Session(_)
             | Op::Device(_) => {}
         }

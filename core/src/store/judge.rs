@@ -5,7 +5,10 @@
 //! Everything else must be equal.
 
 use super::model::Model;
-use super::{Answer, Appended, ClaimAnswer, ClaimOp, DeadAnswer, Loaded, Op, StoredMessage};
+use super::{
+    Answer, Appended, ClaimAnswer, ClaimOp, DeadAnswer, Found, Loaded, Op, QueueAnswer, QueueOp,
+    StoredMessage,
+};
 use crate::id::{Key, MessageId};
 use std::collections::BTreeMap;
 
@@ -40,10 +43,33 @@ impl Judge {
     /// The operation in the store's own terms.
     #[must_use]
     pub fn translate(&self, op: &Op) -> Op {
-        let Op::Claim(ClaimOp::Release { key, epoch }) = op else { return op.clone() };
-        // No store gives epoch zero.
-        let epoch = self.epochs.get(epoch).copied().unwrap_or(0);
-        Op::Claim(ClaimOp::Release { key: key.clone(), epoch })
+        match op {
+            Op::Claim(ClaimOp::Release { key, epoch }) => {
+                // No store gives epoch zero.
+                let epoch = self.epochs.get(epoch).copied().unwrap_or(0);
+                Op::Claim(ClaimOp::Release { key: key.clone(), epoch })
+            }
+            Op::Queue(QueueOp::Messages { key, after, max_messages, max_bytes }) => {
+                // Only what waits has a position that the store must still know.
+                let before = self.model.waiting(key).take_while(|it| Some(it.position) <= *after);
+                let after = before.last().and_then(|it| self.positions.get(&it.id).copied());
+                let (max_messages, max_bytes) = (*max_messages, *max_bytes);
+                let key = key.clone();
+                Op::Queue(QueueOp::Messages { key, after, max_messages, max_bytes })
+            }
+            Op::Append(_)
+            | Op::Load { .. }
+            | Op::Remove { .. }
+            | Op::Retry { .. }
+            | Op::Bury { .. }
+            | Op::Expire { .. }
+            | Op::Claim(ClaimOp::Renew { .. } | ClaimOp::Claim { .. })
+            | Op::Dead(_)
+            | Op::Queue(QueueOp::Keys { .. } | QueueOp::Purge { .. } | QueueOp::Totals)
+            | Op::Find { .. }
+            | Op::Session(_)
+            | Op::Device(_) => op.clone(),
+        }
     }
 
     /// Carries the operation out on the model and compares the store's answer.
@@ -130,6 +156,18 @@ impl Judge {
                 letters.iter_mut().for_each(|letter| translate(&mut letter.message));
                 Answer::Dead(DeadAnswer::Listed(letters))
             }
+            Answer::Queue(QueueAnswer::Messages(mut messages)) => {
+                messages.iter_mut().for_each(translate);
+                Answer::Queue(QueueAnswer::Messages(messages))
+            }
+            Answer::Found(mut found) => {
+                match &mut *found {
+                    Found::Waiting(message) => translate(message),
+                    Found::Dead(letter) => translate(&mut letter.message),
+                    Found::Gone(_) | Found::Unknown => {}
+                }
+                Answer::Found(found)
+            }
             Answer::Appended(
                 Appended::Merged { .. } | Appended::Duplicate { .. } | Appended::Conflict,
             )
@@ -139,6 +177,9 @@ impl Judge {
             | Answer::Expired(_)
             | Answer::Claim(ClaimAnswer::Renewed | ClaimAnswer::Released(_))
             | Answer::Dead(DeadAnswer::Requeued(_) | DeadAnswer::Purged(_))
+            | Answer::Queue(
+                QueueAnswer::Keys(_) | QueueAnswer::Purged(_) | QueueAnswer::Totals { .. },
+            )
             | Answer::SessionKept
             | Answer::SessionFound(_)
             | Answer::DeviceKept

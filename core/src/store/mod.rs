@@ -74,6 +74,17 @@ pub enum Op {
     Claim(ClaimOp),
     /// Dead letters.
     Dead(DeadOp),
+    /// Waiting messages as operators see them.
+    Queue(QueueOp),
+    /// Where a message is; answered with [`Answer::Found`].
+    Find {
+        /// Whose message.
+        key: Key,
+        /// Which one.
+        target: Target,
+        /// The time now; a back end's name whose window ended before it is unknown.
+        now: Time,
+    },
     /// Sessions of link clients.
     Session(SessionOp),
     /// Devices and their log.
@@ -244,6 +255,8 @@ pub struct DeadFilter {
     pub reason: Option<DeathReason>,
     /// Dead at this time or before.
     pub until: Option<Time>,
+    /// This message.
+    pub id: Option<MessageId>,
 }
 
 /// A place in the order of death.
@@ -254,6 +267,59 @@ pub struct DeadCursor {
     pub at: Time,
     /// Which message.
     pub id: MessageId,
+}
+
+/// Operations on waiting messages that serve operators. Whether a message is being delivered is
+/// unknown to the store: it waits until it is removed.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub enum QueueOp {
+    /// List the keys for which messages wait, in order of their text; answered with
+    /// [`QueueAnswer::Keys`].
+    Keys {
+        /// Only keys that begin with this text.
+        prefix: ByteString,
+        /// Only those after this one.
+        after: Option<Key>,
+        /// At most this many.
+        limit: u32,
+    },
+    /// List the messages that wait for a key, in order of position; answered with
+    /// [`QueueAnswer::Messages`].
+    Messages {
+        /// Whose mailbox.
+        key: Key,
+        /// Only those behind this position, which an earlier answer named.
+        after: Option<u64>,
+        /// At most this many messages.
+        max_messages: u32,
+        /// No further message once this many payload bytes are read; the first always is.
+        max_bytes: u64,
+    },
+    /// Drop waiting messages of a key for good, with what is known of their earlier deaths;
+    /// answered with [`QueueAnswer::Purged`].
+    Purge {
+        /// Whose mailbox.
+        key: Key,
+        /// Which messages; when empty all of the key, oldest first.
+        ids: Vec<MessageId>,
+        /// Messages that stay: those being delivered.
+        spare: Vec<MessageId>,
+        /// At most this many are dropped.
+        limit: u32,
+    },
+    /// Count what is stored; answered with [`QueueAnswer::Totals`].
+    Totals,
+}
+
+/// How a message to find is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub enum Target {
+    /// By its id.
+    Id(MessageId),
+    /// By the back end's own name for its push, as long as the name's window holds.
+    Name(ByteString),
 }
 
 /// Operations on sessions.
@@ -334,6 +400,10 @@ pub enum Answer {
     Claim(ClaimAnswer),
     /// To [`Op::Dead`].
     Dead(DeadAnswer),
+    /// To [`Op::Queue`].
+    Queue(QueueAnswer),
+    /// To [`Op::Find`].
+    Found(Box<Found>),
     /// To [`SessionOp::Put`].
     SessionKept,
     /// To [`SessionOp::Get`].
@@ -460,6 +530,53 @@ pub struct DeadLetter {
     pub history: Vec<(Time, DeathReason)>,
 }
 
+/// What the store says to a [`QueueOp`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum QueueAnswer {
+    /// In order of text.
+    Keys(Vec<Queue>),
+    /// In order of position.
+    Messages(Vec<StoredMessage>),
+    /// The messages that are dropped, in the order in which they were given or waited.
+    Purged(Vec<MessageId>),
+    /// What is stored.
+    Totals {
+        /// Messages that wait.
+        waiting: u64,
+        /// Dead letters.
+        dead: u64,
+    },
+}
+
+/// What waits for one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Queue {
+    /// Which key.
+    pub key: Key,
+    /// How many messages.
+    pub messages: u64,
+    /// Their payloads' bytes.
+    pub bytes: u64,
+    /// When the first of them was accepted.
+    pub oldest: Time,
+}
+
+/// Where a message is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Found {
+    /// It waits.
+    Waiting(StoredMessage),
+    /// It is a dead letter.
+    Dead(DeadLetter),
+    /// The back end's name for it is known, but it is no longer stored: removed or purged.
+    Gone(MessageId),
+    /// It is not stored, or it is of another key.
+    Unknown,
+}
+
 impl Op {
     /// The operation's name in logs.
     #[must_use]
@@ -473,6 +590,8 @@ impl Op {
             Self::Expire { .. } => "expire",
             Self::Claim(_) => "claim",
             Self::Dead(_) => "dead",
+            Self::Queue(_) => "queue",
+            Self::Find { .. } => "find",
             Self::Session(_) => "session",
             Self::Device(_) => "device",
         }

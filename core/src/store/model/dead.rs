@@ -122,6 +122,7 @@ impl Dead {
         letters
             .take_while(|letter| filter.until.is_none_or(|until| letter.at <= until))
             .filter(|letter| filter.reason.is_none_or(|reason| letter.reason == reason))
+            .filter(|letter| filter.id.is_none_or(|id| letter.message.id == id))
     }
 
     /// Panics when an invariant is broken. Walks everything. `waits` tells whether a message waits.

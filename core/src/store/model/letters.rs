@@ -29,7 +29,7 @@ impl Model {
     /// or in order of death when none were given.
     fn requeue(&mut self, key: &Key, mut ids: Vec<MessageId>, expires_at: Time) -> Vec<MessageId> {
         if ids.is_empty() {
-            let filter = DeadFilter { key: Some(key.clone()), reason: None, until: None };
+            let filter = DeadFilter { key: Some(key.clone()), ..DeadFilter::default() };
             ids = self.dead.select(&filter, None).map(|letter| letter.message.id).collect();
         }
         ids.retain(|id| {

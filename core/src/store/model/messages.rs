@@ -92,15 +92,7 @@ impl Model {
     /// `max_bytes`.
     pub(super) fn load(&self, key: &Key, max_messages: u32, max_bytes: u64) -> Loaded {
         let deaths = self.dead.deaths(key);
-        let mut messages = Vec::new();
-        let mut bytes = 0;
-        for message in self.waiting.messages(key).take(max_messages as usize) {
-            bytes += message.payload.len() as u64;
-            messages.push(message.clone());
-            if bytes >= max_bytes {
-                break;
-            }
-        }
+        let messages = within(self.waiting.messages(key), max_messages, max_bytes);
         let tail = self.waiting.messages(key).next_back().map(|last| last.position);
         Loaded { messages, tail, deaths }
     }
@@ -152,4 +144,22 @@ impl Model {
         });
         ids
     }
+}
+
+/// The first messages: at most `max_messages`, and none behind the one that reaches `max_bytes`.
+pub(super) fn within<'a>(
+    all: impl Iterator<Item = &'a StoredMessage>,
+    max_messages: u32,
+    max_bytes: u64,
+) -> Vec<StoredMessage> {
+    let mut messages = Vec::new();
+    let mut bytes = 0;
+    for message in all.take(max_messages as usize) {
+        bytes += message.payload.len() as u64;
+        messages.push(message.clone());
+        if bytes >= max_bytes {
+            break;
+        }
+    }
+    messages
 }

@@ -20,7 +20,7 @@
 //!   confirmed can cause that.
 //!
 //! Invariants ([`Model::check`]): a message waits or is dead, not both; appended = waiting + dead +
-//! removed + purged; died = dead + withdrawn + purged + requeued; and every index agrees with what
+//! removed + purged + cleared; died = dead + withdrawn + purged + requeued; and every index agrees with what
 //! it points to.
 //!
 //! Not here: which messages are being delivered, when to retry, and any clock.
@@ -34,6 +34,7 @@ mod messages;
 #[cfg(test)]
 mod naive;
 mod names;
+mod queue;
 #[cfg(test)]
 mod script;
 mod sessions;
@@ -97,6 +98,8 @@ pub struct Counts {
     pub requeued: u64,
     /// Dead letters dropped by a purge or a trim.
     pub purged: u64,
+    /// Waiting messages dropped by a purge.
+    pub cleared: u64,
 }
 
 impl Default for Model {
@@ -144,6 +147,8 @@ impl Model {
             }
             Op::Claim(op) => Answer::Claim(self.claims.apply(op)),
             Op::Dead(op) => Answer::Dead(self.dead_op(op)),
+            Op::Queue(op) => Answer::Queue(self.queue_op(op)),
+            Op::Find { key, target, now } => Answer::Found(Box::new(self.locate(key, target, now))),
             Op::Session(op) => self.sessions.apply(op),
             Op::Device(op) => {
                 self.devices.apply(op);
@@ -210,7 +215,7 @@ impl Model {
         assert_eq!(counts.dead, self.dead.len() as u64);
         assert_eq!(
             counts.appended,
-            counts.waiting + counts.dead + counts.removed + counts.purged,
+            counts.waiting + counts.dead + counts.removed + counts.purged + counts.cleared,
             "no message is lost"
         );
         assert_eq!(

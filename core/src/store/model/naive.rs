@@ -7,9 +7,11 @@ use crate::id::MessageId;
 use crate::record::DeathReason;
 use crate::store::{
     Answer, Append, Appended, ClaimAnswer, ClaimOp, DeadAnswer, DeadCursor, DeadFilter, DeadLetter,
-    DeadOp, Expired, ExpiryCursor, Loaded, Node, Op, Session, SessionOp, StoredMessage,
+    DeadOp, Expired, ExpiryCursor, Found, Loaded, Node, Op, Queue, QueueAnswer, QueueOp, Session,
+    SessionOp, StoredMessage, Target,
 };
 use crate::time::Time;
+use std::collections::BTreeSet;
 
 /// A store that is only simple.
 #[derive(Default)]
@@ -44,16 +46,7 @@ impl Naive {
                 let all = self.mailbox(&key);
                 let tail = all.last().map(|message| message.position);
                 let deaths = self.deaths.iter().filter(|it| **it == key).count() as u64;
-                let mut messages: Vec<StoredMessage> = Vec::new();
-                for message in all {
-                    let bytes: usize = messages.iter().map(|it| it.payload.len()).sum();
-                    let full = !messages.is_empty() && bytes as u64 >= max_bytes;
-                    if !full && messages.len() < max_messages as usize {
-                        messages.push(message);
-                    } else {
-                        break;
-                    }
-                }
+                let messages = within(all, max_messages, max_bytes);
                 Answer::Loaded(Loaded { messages, tail, deaths })
             }
             Op::Remove { key, ids } => {
@@ -82,6 +75,10 @@ impl Naive {
             Op::Expire { now, after, limit } => Answer::Expired(self.expire(now, after, limit)),
             Op::Claim(op) => Answer::Claim(self.claim(op)),
             Op::Dead(op) => Answer::Dead(self.dead(op)),
+            Op::Queue(op) => Answer::Queue(self.queue(op)),
+            Op::Find { key, target, now } => {
+                Answer::Found(Box::new(self.locate(&key, target, now)))
+            }
             Op::Session(SessionOp::Put(session)) => {
                 self.sessions.push(session);
                 Answer::SessionKept
@@ -246,6 +243,65 @@ impl Naive {
         }
     }
 
+    fn queue(&mut self, op: QueueOp) -> QueueAnswer {
+        match op {
+            QueueOp::Keys { prefix, after, limit } => {
+                let waiting = self.messages.iter().filter(|it| !it.is_dead);
+                let keys: BTreeSet<_> = waiting.map(|it| it.letter.key.clone()).collect();
+                let keys = keys.into_iter().filter(|key| key.starts_with(&*prefix));
+                let keys = keys.filter(|key| Some(key) > after.as_ref()).take(limit as usize);
+                let queue = |key| {
+                    let all = self.mailbox(&key);
+                    let bytes = all.iter().map(|it| it.payload.len() as u64).sum();
+                    Queue { key, messages: all.len() as u64, bytes, oldest: all[0].accepted_at }
+                };
+                QueueAnswer::Keys(keys.map(queue).collect())
+            }
+            QueueOp::Messages { key, after, max_messages, max_bytes } => {
+                let mut messages = self.mailbox(&key);
+                messages.retain(|it| Some(it.position) > after);
+                QueueAnswer::Messages(within(messages, max_messages, max_bytes))
+            }
+            QueueOp::Purge { key, ids, spare, limit } => {
+                let all = || self.mailbox(&key).iter().map(|it| it.id).collect();
+                let mut purged = Vec::new();
+                for id in if ids.is_empty() { all() } else { ids } {
+                    let waits = self.get(&key, id, false).is_some();
+                    if waits && !spare.contains(&id) && purged.len() < limit as usize {
+                        self.messages.retain(|it| it.letter.message.id != id);
+                        purged.push(id);
+                    }
+                }
+                QueueAnswer::Purged(purged)
+            }
+            QueueOp::Totals => {
+                let dead = self.messages.iter().filter(|it| it.is_dead).count();
+                let waiting = self.messages.len() - dead;
+                QueueAnswer::Totals { waiting: waiting as u64, dead: dead as u64 }
+            }
+        }
+    }
+
+    fn locate(&mut self, key: &Key, target: Target, now: Time) -> Found {
+        let (id, gone) = match target {
+            Target::Id(id) => (id, Found::Unknown),
+            Target::Name(name) => {
+                let named = self.names.iter().rev().find(|(first, _)| {
+                    first.key == *key && first.idempotency.as_ref().unwrap().name == name
+                });
+                let Some((first, id)) = named else { return Found::Unknown };
+                if now > first.accepted_at + first.idempotency.as_ref().unwrap().window {
+                    return Found::Unknown;
+                }
+                (*id, Found::Gone(*id))
+            }
+        };
+        if let Some(it) = self.get(key, id, false) {
+            return Found::Waiting(it.letter.message.clone());
+        }
+        self.get(key, id, true).map_or(gone, |it| Found::Dead(it.letter.clone()))
+    }
+
     fn purge(&mut self, letters: &[DeadLetter]) -> u64 {
         self.messages
             .retain(|it| !letters.iter().any(|dead| dead.message.id == it.letter.message.id));
@@ -279,8 +335,22 @@ impl Naive {
             .filter(|it| filter.key.as_ref().is_none_or(|key| it.key == *key))
             .filter(|it| filter.reason.is_none_or(|reason| it.reason == reason))
             .filter(|it| filter.until.is_none_or(|until| it.at <= until))
+            .filter(|it| filter.id.is_none_or(|id| it.message.id == id))
             .collect();
         letters.sort_by_key(|it| (it.at, it.message.id));
         letters
     }
+}
+
+fn within(all: Vec<StoredMessage>, max_messages: u32, max_bytes: u64) -> Vec<StoredMessage> {
+    let mut messages: Vec<StoredMessage> = Vec::new();
+    for message in all {
+        let bytes: usize = messages.iter().map(|it| it.payload.len()).sum();
+        let full = !messages.is_empty() && bytes as u64 >= max_bytes;
+        if full || messages.len() == max_messages as usize {
+            break;
+        }
+        messages.push(message);
+    }
+    messages
 }

@@ -88,6 +88,12 @@ impl Names {
         }
     }
 
+    /// The message that a name stands for.
+    pub(super) fn message(&self, key: Key, name: ByteString, now: Time) -> Option<MessageId> {
+        let first = self.pushes.get(&Name { key, name })?;
+        (!first.is_over(now)).then_some(first.message)
+    }
+
     /// Remembers the name of a push, which is the first under it; `message` stands for it.
     pub(super) fn record(&mut self, push: &Append, message: MessageId) {
         self.drop_some(push.accepted_at);

@@ -9,7 +9,8 @@ use crate::id::{ConnId, Key, MessageId};
 use crate::record::DeathReason;
 use crate::store::{
     Answer, Append, Appended, ClaimAnswer, ClaimOp, DeadAnswer, DeadCursor, DeadFilter, DeadOp,
-    DeviceOp, ExpiryCursor, Idempotency, Node, Op, Promise, Retry, Session, SessionOp,
+    DeviceOp, ExpiryCursor, Found, Idempotency, Node, Op, Promise, QueueAnswer, QueueOp, Retry,
+    Session, SessionOp, Target,
 };
 use crate::time::{Span, Time};
 use bytes::Bytes;
@@ -70,6 +71,12 @@ impl Line<'_> {
             }
             "purge" => Op::Dead(DeadOp::Purge { filter: self.filter(), limit }),
             "trim" => Op::Dead(DeadOp::Trim { keep: self.number("keep").unwrap(), limit }),
+            "keys" | "messages" | "clear" | "totals" => Op::Queue(self.queue(key, limit)),
+            "find" => {
+                let name = self.value("name").map(|name| Target::Name(name.into()));
+                let target = name.unwrap_or_else(|| Target::Id(self.ids()[0]));
+                Op::Find { key, target, now: self.time("at") }
+            }
             "put" => Op::Session(SessionOp::Put(Session {
                 id: self.word(1).unwrap().into(),
                 key,
@@ -91,6 +98,27 @@ impl Line<'_> {
                 entry: self.word(2).unwrap().into(),
             }),
             other => panic!("no such operation: {other}"),
+        }
+    }
+
+    fn queue(&self, key: Key, limit: u32) -> QueueOp {
+        match self.word(0).unwrap() {
+            "keys" => {
+                let prefix = self.value("prefix").unwrap_or_default().into();
+                let after = self.value("after").map(|key| Key::new(key.to_owned()));
+                QueueOp::Keys { prefix, after, limit }
+            }
+            "messages" => {
+                let (after, max_bytes) = (self.number("after"), self.number("bytes"));
+                let max_bytes = max_bytes.unwrap_or(u64::MAX);
+                QueueOp::Messages { key, after, max_messages: limit, max_bytes }
+            }
+            "clear" => {
+                let spare = self.value("spare").unwrap_or_default().split(',');
+                let spare = spare.filter_map(|word| word.parse().ok()).map(id).collect();
+                QueueOp::Purge { key, ids: self.ids(), spare, limit }
+            }
+            _ => QueueOp::Totals,
         }
     }
 
@@ -120,7 +148,8 @@ impl Line<'_> {
     fn filter(&self) -> DeadFilter {
         let key = self.value("key").map(|key| Key::new(key.to_owned()));
         let until = self.number("until").map(Time::from_micros);
-        DeadFilter { key, reason: self.reason(), until }
+        let id = self.number("id").map(id);
+        DeadFilter { key, reason: self.reason(), until, id }
     }
 
     fn reason(&self) -> Option<DeathReason> {
@@ -224,11 +253,35 @@ fn show(answer: Answer) -> String {
         }
         Answer::Dead(DeadAnswer::Requeued(ids)) => format!("requeued{}", show_ids(&ids)),
         Answer::Dead(DeadAnswer::Purged(count)) => format!("purged {count}"),
+        Answer::Queue(answer) => show_queue(&answer),
+        Answer::Found(found) => match *found {
+            Found::Waiting(it) => format!("waiting {} ({} tries)", it.id.counter, it.tries),
+            Found::Dead(it) => format!("dead {} {}", it.message.id.counter, it.reason.name()),
+            Found::Gone(id) => format!("gone {}", id.counter),
+            Found::Unknown => "unknown".to_owned(),
+        },
         Answer::SessionKept | Answer::DeviceKept => "kept".to_owned(),
         Answer::SessionFound(session) => {
             session.map_or("none".to_owned(), |it| format!("found {}", it.context))
         }
         Answer::Failed(error) => format!("failed: {error}"),
+    }
+}
+
+fn show_queue(answer: &QueueAnswer) -> String {
+    match answer {
+        QueueAnswer::Keys(queues) => queues.iter().fold("keys".to_owned(), |text, it| {
+            let oldest = it.oldest.as_micros();
+            format!("{text} {} ({}, {} bytes, {oldest})", it.key, it.messages, it.bytes)
+        }),
+        QueueAnswer::Messages(messages) => {
+            let ids: Vec<_> = messages.iter().map(|it| it.id).collect();
+            format!("messages{}", show_ids(&ids))
+        }
+        QueueAnswer::Purged(ids) => format!("cleared{}", show_ids(ids)),
+        QueueAnswer::Totals { waiting, dead } => {
+            format!("{waiting} waiting, {dead} dead")
+        }
     }
 }
 

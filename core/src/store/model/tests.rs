@@ -6,7 +6,7 @@ use super::{Counts, Model};
 use crate::id::{ConnId, Key, MessageId};
 use crate::store::arbitrary::{inventory, ops, time_of};
 use crate::store::judge::Judge;
-use crate::store::{Answer, Append, Appended, ClaimAnswer, Node, Op, Promise};
+use crate::store::{Answer, Append, Appended, ClaimAnswer, Found, Node, Op, Promise, QueueAnswer};
 use crate::time::Time;
 use bytes::Bytes;
 use proptest::prelude::{ProptestConfig, Strategy, TestCaseError, proptest};
@@ -224,6 +224,89 @@ fn purge_and_trim_drop_the_oldest() {
 }
 
 #[test]
+fn queues_are_listed_in_order_of_key_and_position() {
+    check(
+        "append 1 aaa at=5 key=b     => at 1
+         append 2 bb at=6 key=b      => at 2
+         append 3 c at=7 key=a       => at 3
+         append 4 d at=8 key=ba      => at 4
+         append 5 e at=9 key=b       => at 5
+         bury 2 key=b at=10          => buried 2
+         keys                        => keys a (1, 1 bytes, 7) b (2, 4 bytes, 5) ba (1, 1 bytes, 8)
+         keys after=a limit=1        => keys b (2, 4 bytes, 5)
+         keys prefix=b after=b       => keys ba (1, 1 bytes, 8)
+         totals                      => 4 waiting, 1 dead
+         messages key=b              => messages 1 5
+         messages key=b after=1      => messages 5
+         messages key=b bytes=3      => messages 1
+         messages key=b bytes=4      => messages 1 5
+         messages key=b limit=1      => messages 1
+         requeue 2 key=b expires=99  => requeued 2
+         messages key=b              => messages 1 2 5
+         messages                    => messages",
+    );
+}
+
+#[test]
+fn clear_spares_what_is_being_delivered() {
+    let model = check(
+        "append 1 a                     => at 1
+         append 2 b                     => at 2
+         append 3 c                     => at 3
+         append 4 d name=n window=5     => at 4
+         append 5 e                     => at 5
+         clear 3 1 2 3 9 spare=1        => cleared 3 2
+         clear 5 key=other              => cleared
+         clear spare=1,9 limit=1        => cleared 4
+         append 4 d name=n window=5     => duplicate of 4 Queued
+         clear limit=0                  => cleared
+         clear                          => cleared 1 5
+         load                           => loaded, tail none, deaths 0",
+    );
+    let Counts { appended, cleared, waiting, purged, .. } = model.counts();
+    assert_eq!((appended, cleared, waiting, purged), (5, 5, 0, 0));
+}
+
+#[test]
+fn clear_forgets_earlier_deaths() {
+    check(
+        "append 1 a           => at 1
+         bury 1 at=5          => buried 1
+         requeue 1 expires=9  => requeued 1
+         clear 1              => cleared 1
+         append 1 a           => at 2
+         bury 1 at=6          => buried 1
+         list                 => listed 6/1 tries",
+    );
+}
+
+#[test]
+fn find_tells_where_a_message_is() {
+    check(
+        "append 1 a                        => at 1
+         append 2 b name=n window=5 at=10  => at 2
+         append 3 b name=m window=5 at=12 merge=5 => merged into 2
+         retry 2 tries=3 not_before=20     => retried
+         find 1                            => waiting 1 (0 tries)
+         find 1 key=other                  => unknown
+         find 9                            => unknown
+         find name=n at=15                 => waiting 2 (3 tries)
+         find name=m at=15                 => waiting 2 (3 tries)
+         find name=n at=16                 => unknown
+         find name=n at=15 key=other       => unknown
+         bury 2 at=15 reason=ttl           => buried 2
+         find name=n at=15                 => dead 2 ttl
+         find 2                            => dead 2 ttl
+         find 2 key=other                  => unknown
+         list id=1                         => listed
+         list id=2                         => listed 15/2 ttl
+         purge id=2                        => purged 1
+         find name=n at=15                 => gone 2
+         find 2                            => unknown",
+    );
+}
+
+#[test]
 fn the_newest_claim_wins_and_a_dead_node_holds_nothing() {
     let model = check(
         "claim a1 at=1            => epoch 1
@@ -344,7 +427,7 @@ proptest! {
 #[test]
 fn random_sequences_reach_every_outcome() {
     let mut runner = TestRunner::deterministic();
-    let (mut counts, mut answers) = ([0; 10], [0; 4]);
+    let (mut counts, mut answers) = ([0; 11], [0; 8]);
     for _ in 0..20 {
         let mut model = Model::new(1);
         for op in ops(400).new_tree(&mut runner).unwrap().current() {
@@ -357,12 +440,21 @@ fn random_sequences_reach_every_outcome() {
                 answers[2] += 1;
             } else if answer == Answer::Claim(ClaimAnswer::Released(true)) {
                 answers[3] += 1;
+            } else if let Answer::Queue(QueueAnswer::Messages(messages)) = &answer {
+                answers[4] += usize::from(messages.len() > 1);
+            } else if let Answer::Found(found) = &answer {
+                match **found {
+                    Found::Waiting(_) => answers[5] += 1,
+                    Found::Dead(_) => answers[6] += 1,
+                    Found::Gone(_) => answers[7] += 1,
+                    Found::Unknown => {}
+                }
             }
         }
         let it = model.counts();
         let (pushes, ends) = (
             [it.appended, it.merged, it.duplicates, it.conflicts, it.repeated],
-            [it.removed, it.withdrawn, it.absent, it.requeued, it.purged],
+            [it.removed, it.withdrawn, it.absent, it.requeued, it.purged, it.cleared],
         );
         let all = pushes.into_iter().chain(ends);
         counts.iter_mut().zip(all).for_each(|(total, count)| *total += count);

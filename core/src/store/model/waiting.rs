@@ -13,7 +13,7 @@
 use super::expiry::{Expiry, Number, Place};
 use crate::id::{Key, MessageId};
 use crate::lookup::Lookup;
-use crate::store::{Expired, ExpiryCursor, Retry, StoredMessage};
+use crate::store::{Expired, ExpiryCursor, Queue, Retry, StoredMessage};
 use crate::time::Time;
 use std::collections::VecDeque;
 
@@ -75,6 +75,23 @@ impl Waiting {
     pub(super) fn get(&self, key: &Key, id: MessageId) -> Option<&StoredMessage> {
         let mailbox = &self.mailboxes[*self.by_key.get(key)?];
         Some(&mailbox.messages[mailbox.index(id)?].message)
+    }
+
+    /// What waits for those keys that pass a test, in order of key. Walks everything.
+    pub(super) fn queues(&self, test: impl Fn(&Key) -> bool) -> Vec<Queue> {
+        let queue = |mailbox: &Mailbox| {
+            let first = &mailbox.messages.front()?.message;
+            let bytes = mailbox.messages.iter().map(|kept| kept.message.payload.len() as u64);
+            test(&mailbox.key).then(|| Queue {
+                key: mailbox.key.clone(),
+                messages: mailbox.messages.len() as u64,
+                bytes: bytes.sum(),
+                oldest: first.accepted_at,
+            })
+        };
+        let mut queues: Vec<_> = self.mailboxes.iter().filter_map(queue).collect();
+        queues.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        queues
     }
 
     /// A waiting message and its key. Walks everything.

@@ -51,6 +51,8 @@ impl Judge {
             | Op::Expire { .. }
             | Op::Claim(_)
             | Op::Dead(_)
+            | Op::Queue(_)
+            | Op::Find { .. }
             | Op::Session(_)
             | Op::Device(_) => {}
         }
