@@ -120,8 +120,8 @@ fn too_few_file_descriptors_for_what_was_asked_are_an_error() {
     assert_eq!(code(&output), Some(1));
     assert_eq!(
         stderr(&output),
-        "error: max_connections = 500 (--max-connections) needs 756 open files, but the limit is \
-         400; raise it (ulimit -n 756 or LimitNOFILE=756) or lower max_connections\n"
+        "error: max_connections = 500 (--max-connections) needs 884 open files, but the limit is \
+         400; raise it (ulimit -n 884 or LimitNOFILE=884) or lower max_connections\n"
     );
 }
 
@@ -228,8 +228,8 @@ fn a_default_of_too_many_connections_is_lowered_with_a_warning() {
     assert_eq!(code, Some(0));
     assert_eq!(
         warnings,
-        "warning: max_connections = 100000 (default) needs 100256 open files, but the limit is \
-         400; going on with 144 (for more: ulimit -n or LimitNOFILE=)\n"
+        "warning: max_connections = 100000 (default) needs 100384 open files, but the limit is \
+         400; going on with 16 (for more: ulimit -n or LimitNOFILE=)\n"
     );
 }
 

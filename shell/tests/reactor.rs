@@ -46,6 +46,17 @@ fn when_spoken_to(
     }
 }
 
+fn line(expected: &[u8]) -> impl Fn(Event) -> Option<()> {
+    move |event| match event {
+        Event::Pusher(_, PusherEvent::LineReceived(line)) if line == expected => Some(()),
+        Event::Connection(..)
+        | Event::Pusher(..)
+        | Event::Answered(..)
+        | Event::DeadlineReached
+        | Event::ShutdownRequested => None,
+    }
+}
+
 fn closed(cause: CloseCause) -> impl Fn(Event) -> Option<()> {
     move |event| match event {
         Event::Connection(_, ConnEvent::Closed(got)) => {
@@ -195,6 +206,28 @@ fn a_drained_report_waits_for_the_kernel() {
     }
     assert_eq!(client.frame().1.len(), size);
     server.find(|event| matches!(event, Event::Connection(_, ConnEvent::Drained)).then_some(()));
+}
+
+#[test]
+fn back_ends_beyond_the_limit_wait() {
+    let mut config = config();
+    config.max_backends = 1;
+    let server = Server::start(&config, ok_to_all);
+    let mut first = server.pusher();
+    first.write_all(b"first\n").unwrap();
+    server.find(line(b"first"));
+    let mut second = server.pusher();
+    second.write_all(b"second\n").unwrap();
+    drop(first);
+    let mut closed = false;
+    server.find(|event| match event {
+        Event::Pusher(_, PusherEvent::Closed) => {
+            closed = true;
+            None
+        }
+        event => line(b"second")(event),
+    });
+    assert!(closed, "the second was accepted beside the first");
 }
 
 #[test]

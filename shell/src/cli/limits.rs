@@ -3,7 +3,7 @@
 use crate::config::{Loaded, Source};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors for everything that is no client: listeners, log, store, and back ends.
+/// Descriptors for everything that is neither a client nor a back end: listeners, log, store.
 const RESERVE: u64 = 256;
 
 /// Raises the limit on open files as far as it goes and fits `max_connections` to it.
@@ -16,7 +16,8 @@ const RESERVE: u64 = 256;
 pub(super) fn fit(loaded: &mut Loaded) -> Result<Option<String>, String> {
     let source = loaded.source("max_connections").clone();
     let wanted = loaded.settings.core.max_connections;
-    let (fitting, warning) = decide(wanted, &source, raise())?;
+    let reserve = RESERVE + u64::from(loaded.settings.max_backends);
+    let (fitting, warning) = decide(wanted, reserve, &source, raise())?;
     loaded.settings.core.max_connections = fitting;
     Ok(warning)
 }
@@ -33,15 +34,16 @@ fn raise() -> Option<u64> {
 /// How many connections there can be, and what to say about it.
 fn decide(
     wanted: u32,
+    reserve: u64,
     source: &Source,
     limit: Option<u64>,
 ) -> Result<(u32, Option<String>), String> {
     let Some(limit) = limit else { return Ok((wanted, None)) };
-    let fitting = u32::try_from(limit.saturating_sub(RESERVE)).unwrap_or(u32::MAX).min(wanted);
+    let fitting = u32::try_from(limit.saturating_sub(reserve)).unwrap_or(u32::MAX).min(wanted);
     if fitting == wanted {
         return Ok((wanted, None));
     }
-    let needed = u64::from(wanted) + RESERVE;
+    let needed = u64::from(wanted) + reserve;
     let facts = format!(
         "max_connections = {wanted} ({source}) needs {needed} open files, but the limit is {limit}"
     );
@@ -70,7 +72,7 @@ mod tests {
             (100_000, &Source::Default, Some(20_000), Some((19_744, true))),
             (100_000, &Source::Default, Some(256), None),
         ] {
-            let decided = decide(wanted, source, limit);
+            let decided = decide(wanted, RESERVE, source, limit);
             let short = decided.as_ref().ok().map(|(fit, warning)| (*fit, warning.is_some()));
             assert_eq!(short, expected, "{wanted} {limit:?}");
         }
@@ -78,7 +80,7 @@ mod tests {
 
     #[test]
     fn both_numbers_are_named() {
-        let error = decide(101, &Source::Flag("--max-connections".to_owned()), Some(356));
+        let error = decide(101, RESERVE, &Source::Flag("--max-connections".to_owned()), Some(356));
         assert_eq!(
             error.unwrap_err(),
             "max_connections = 101 (--max-connections) needs 357 open files, but the limit is 356; \

@@ -63,6 +63,7 @@ fn run_gateway(
     let mut config = ReactorConfig::new(settings.ws, Some(settings.push));
     config.max_message = usize::try_from(settings.core.max_message).unwrap_or(usize::MAX);
     config.max_push_line = usize::try_from(settings.core.max_push_line).unwrap_or(usize::MAX);
+    config.max_backends = settings.max_backends as usize;
     config.shutdown_timeout = Duration::from_micros(settings.shutdown_timeout.as_micros());
     let mut reactor = Reactor::bind(&config, gateway, Memory::new(seed), journal)
         .map_err(|error| error.to_string())?;

@@ -39,6 +39,8 @@ pub struct Settings {
     pub push_allow_remote: bool,
     /// How long connections may take to end at a stop.
     pub shutdown_timeout: Span,
+    /// How many back ends may be connected; further ones wait to be accepted.
+    pub max_backends: u32,
     /// Where the gateway's random choices begin; from the operating system when absent.
     pub seed: Option<u64>,
     /// What a log line looks like.
@@ -84,6 +86,7 @@ impl Default for Settings {
             ws: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5001)),
             push: SocketAddr::from((Ipv4Addr::LOCALHOST, 5002)),
             push_allow_remote: false,
+            max_backends: 128,
             shutdown_timeout: Span::from_secs(10),
             seed: None,
             log_format: LogFormat::Text,

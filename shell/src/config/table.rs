@@ -203,6 +203,12 @@ pub static SETTINGS: &[Setting] = &[
         up_to_an_hour(0),
         "With kick, connections of one key are closed at most this often"
     ),
+    row!(
+        Pushes,
+        max_backends,
+        Kind::Count(1, 10_000),
+        "How many back ends may be connected; further ones wait to be accepted"
+    ),
     row!(Pushes, core.max_push_line, Kind::Size(2, 1 << 30), "The longest line from a back end"),
     row!(
         Pushes,

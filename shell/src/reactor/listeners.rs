@@ -1,8 +1,8 @@
 //! The listening sockets.
 //!
 //! A bounded number of connections is accepted per loop turn, so that those already there are not
-//! kept waiting. When none can be accepted, as a rule because the process has too many files open,
-//! the listener rests for [`REST`] instead of trying again at once.
+//! kept waiting. When none can be accepted, because `max_backends` are connected or the process has too
+//! many files open, the listener rests for [`REST`] instead of trying again at once.
 
 use super::sockets::{PUSH, Sockets, WS};
 use crate::journal::{Journal, Trouble};
@@ -34,21 +34,24 @@ pub(super) struct Listener {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Ws,
-    Push,
+    /// So many at most.
+    Push {
+        most: usize,
+    },
 }
 
 impl Kind {
     pub(super) fn token(self) -> Token {
         match self {
             Self::Ws => WS,
-            Self::Push => PUSH,
+            Self::Push { .. } => PUSH,
         }
     }
 
     fn flag(self) -> &'static str {
         match self {
             Self::Ws => "--ws",
-            Self::Push => "--push",
+            Self::Push { .. } => "--push",
         }
     }
 }
@@ -122,10 +125,16 @@ impl Listener {
     }
 
     fn accept_one(&self, sockets: &mut Sockets) -> io::Result<()> {
+        if let Kind::Push { most } = self.kind
+            && sockets.pushers.len() >= most
+        {
+            let text = format!("max_backends = {most} are connected; the next ones wait");
+            return Err(io::Error::other(text));
+        }
         let (socket, _) = self.socket.accept()?;
         match self.kind {
             Kind::Ws => sockets.accept_client(socket),
-            Kind::Push => sockets.accept_pusher(socket),
+            Kind::Push { .. } => sockets.accept_pusher(socket),
         }
     }
 }

@@ -66,6 +66,8 @@ pub struct ReactorConfig {
     pub max_message: usize,
     /// The longest line from a back end in bytes; a longer one closes the connection.
     pub max_push_line: usize,
+    /// How many back ends may be connected; further ones wait to be accepted.
+    pub max_backends: usize,
     /// How long a closed socket may stay to have its last bytes read.
     pub linger: Duration,
     /// How long a shutdown may take.
@@ -81,6 +83,7 @@ impl ReactorConfig {
             push,
             max_message: 10 << 20,
             max_push_line: 10 << 20,
+            max_backends: 128,
             linger: Duration::from_secs(2),
             shutdown_timeout: Duration::from_secs(5),
         }
@@ -129,7 +132,11 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
         let registry = poll.registry();
         let mut listeners = vec![Listener::bind(Kind::Ws, config.ws, registry)?];
         if let Some(address) = config.push {
-            listeners.push(Listener::bind(Kind::Push, address, registry)?);
+            listeners.push(Listener::bind(
+                Kind::Push { most: config.max_backends },
+                address,
+                registry,
+            )?);
         }
         let addresses = LocalAddrs {
             ws: listeners[0].address(),
