@@ -220,12 +220,9 @@ fn back_ends_beyond_the_limit_wait() {
     second.write_all(b"second\n").unwrap();
     drop(first);
     let mut closed = false;
-    server.find(|event| match event {
-        Event::Pusher(_, PusherEvent::Closed) => {
-            closed = true;
-            None
-        }
-        event => line(b"second")(event),
+    server.find(|event| {
+        closed |= matches!(event, Event::Pusher(_, PusherEvent::Closed));
+        line(b"second")(event)
     });
     assert!(closed, "the second was accepted beside the first");
 }
