@@ -6,14 +6,13 @@ use crate::time::Span;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-/// The jitter's bounds: 70 % to 130 % of the delay, in millionths.
-const JITTER: std::ops::RangeInclusive<u64> = 700_000..=1_300_000;
-
 /// The delays of one link.
 #[derive(Clone, Debug)]
 pub(super) struct Backoff {
     min: Span,
     max: Span,
+    factor: u32,
+    jitter_percent: u32,
     max_attempts: Option<u32>,
     /// Retries since the last stable connection.
     retries: u32,
@@ -25,6 +24,8 @@ impl Backoff {
         Self {
             min: config.delay_min,
             max: config.delay_max,
+            factor: config.delay_factor,
+            jitter_percent: config.jitter_percent,
             max_attempts: config.max_attempts,
             retries: 0,
             rng: ChaCha8Rng::seed_from_u64(seed),
@@ -36,12 +37,13 @@ impl Backoff {
         if self.max_attempts.is_some_and(|max| self.retries >= max) {
             return None;
         }
-        let doubled = self.min.times(1_u64.checked_shl(self.retries).unwrap_or(u64::MAX));
+        let grown = self.min.times(u64::from(self.factor).saturating_pow(self.retries));
         self.retries = self.retries.saturating_add(1);
         // The jitter comes after the cap, or all would meet again at the longest delay.
-        let jitter = self.rng.random_range(JITTER);
-        let jittered = doubled.min(self.max).times(jitter).divided_by(1_000_000);
-        Some(jittered.max(self.min))
+        let base = grown.min(self.max);
+        let spread = base.times(u64::from(self.jitter_percent)).divided_by(100);
+        let bounds = (base - spread).as_micros()..=(base + spread).as_micros();
+        Some(Span::from_micros(self.rng.random_range(bounds)).max(self.min))
     }
 
     /// The next delay is the first again.
@@ -94,6 +96,19 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.next_delay().unwrap() <= Span::from_millis(1_300));
+    }
+
+    #[test]
+    fn growth_and_jitter_are_settings() {
+        let plain = LinkConfig { jitter_percent: 0, ..LinkConfig::new(Key::new("5")) };
+        let fixed = LinkConfig { delay_factor: 1, ..plain.clone() };
+        for (config, delays_s) in
+            [(plain, [1, 2, 4, 8, 16, 30, 30]), (fixed, [1, 1, 1, 1, 1, 1, 1])]
+        {
+            let mut backoff = Backoff::new(&config, 1);
+            let delays = [(); 7].map(|()| backoff.next_delay().unwrap());
+            assert_eq!(delays, delays_s.map(Span::from_secs));
+        }
     }
 
     #[test]

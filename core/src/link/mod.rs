@@ -38,6 +38,12 @@ pub struct LinkConfig {
     pub delay_min: Span,
     /// The longest delay, before its jitter. Default 30 s.
     pub delay_max: Span,
+    /// Each delay is this many times the one before, up to the longest. Default 2.
+    pub delay_factor: u32,
+    /// How far a delay is spread to either side, in percent of itself. Default 30.
+    pub jitter_percent: u32,
+    /// The longest delay that a gateway may ask for; a longer one counts as this. Default 1 h.
+    pub slot_max: Span,
     /// The delays start over once a connection has stood for this long. Default 5 s.
     pub stable_after: Span,
     /// How many retries in a row may fail before the link gives up. Default: any number.
@@ -55,6 +61,9 @@ impl LinkConfig {
             open_timeout: Span::from_secs(10),
             delay_min: Span::from_secs(1),
             delay_max: Span::from_secs(30),
+            delay_factor: 2,
+            jitter_percent: 30,
+            slot_max: Span::from_secs(3600),
             stable_after: Span::from_secs(5),
             max_attempts: None,
         }
@@ -72,6 +81,9 @@ pub enum LinkEvent {
     TextReceived(ByteString),
     /// A pong arrived.
     PongReceived,
+    /// The gateway is about to end the connection and asks for the next attempt after this time,
+    /// a slot that it gives to this client alone. Instead of the next delay, once.
+    RetryAdvised(Span),
     /// The open connection has ended. Not told after [`LinkCommand::Disconnect`].
     Closed,
     /// The connection that was asked for could not be opened.
@@ -115,6 +127,8 @@ pub struct Link {
     due: Option<Time>,
     /// When the connection will have stood for long enough.
     stable_at: Option<Time>,
+    /// When the gateway asked the next attempt to be made.
+    slot: Option<Time>,
     heartbeat: Heartbeat,
     backoff: Backoff,
 }
@@ -126,7 +140,7 @@ impl Link {
         let heartbeat = Heartbeat::new(&config);
         let backoff = Backoff::new(&config, seed);
         let state = LinkState::Disconnected;
-        Self { config, state, due: None, stable_at: None, heartbeat, backoff }
+        Self { config, state, due: None, stable_at: None, slot: None, heartbeat, backoff }
     }
 
     /// Takes one event and appends the commands it causes. An event that makes no sense in the
@@ -146,13 +160,17 @@ impl Link {
                 }
             }
             LinkEvent::PongReceived => self.heartbeat.pong_received(),
+            LinkEvent::RetryAdvised(after) if self.state == LinkState::Connected => {
+                self.slot = Some(now + after.min(self.config.slot_max));
+            }
             LinkEvent::DeadlineReached => self.deadline_reached(now, commands),
             LinkEvent::Stopped => self.stop(commands),
             LinkEvent::Started
             | LinkEvent::Opened
             | LinkEvent::Closed
             | LinkEvent::Failed
-            | LinkEvent::TextReceived(_) => {}
+            | LinkEvent::TextReceived(_)
+            | LinkEvent::RetryAdvised(_) => {}
         }
     }
 
@@ -184,8 +202,11 @@ impl Link {
     /// The connection is gone: waits for the next attempt, or gives up.
     fn retry(&mut self, now: Time, commands: &mut Vec<LinkCommand>) {
         if let Some(delay) = self.backoff.next_delay() {
+            // A slot that has passed says nothing any more.
+            let slot = self.slot.filter(|slot| *slot > now);
             self.enter(LinkState::Reconnecting, commands);
-            self.due = Some(now + delay);
+            // A slot is no way around the least delay.
+            self.due = Some(slot.map_or(now + delay, |at| at.max(now + self.config.delay_min)));
         } else {
             self.enter(LinkState::Disconnected, commands);
             commands.push(LinkCommand::GaveUp);
@@ -236,6 +257,7 @@ impl Link {
         let old = std::mem::replace(&mut self.state, new);
         self.due = None;
         self.stable_at = None;
+        self.slot = None;
         self.heartbeat.stop();
         commands.push(LinkCommand::StateChanged { old, new });
     }

@@ -77,6 +77,7 @@ fn deliver(text: &str) -> LinkCommand {
 fn shown(event: &LinkEvent) -> String {
     match event {
         LinkEvent::TextReceived(text) => format!("TextReceived {text}"),
+        LinkEvent::RetryAdvised(after) => format!("RetryAdvised {after}"),
         LinkEvent::Started
         | LinkEvent::Opened
         | LinkEvent::PongReceived
@@ -108,6 +109,7 @@ fn transition_table() {
             LinkEvent::Opened,
             text("hello"),
             LinkEvent::PongReceived,
+            LinkEvent::RetryAdvised(Span::from_secs(8)),
             LinkEvent::Closed,
             LinkEvent::Failed,
             LinkEvent::DeadlineReached,
@@ -245,6 +247,52 @@ fn an_attempt_that_hangs_is_given_up() {
     assert_eq!(bench.link.state(), LinkState::Reconnecting);
 }
 
+#[test]
+fn the_gateways_slot_is_the_next_delay_once() {
+    let mut bench = Bench::digits();
+    bench.bring_to(LinkState::Connected);
+    assert_eq!(bench.tell(LinkEvent::RetryAdvised(Span::from_secs(20))), []);
+    bench.now += Span::from_secs(2);
+    bench.tell(LinkEvent::Closed);
+    let (waited, commands) = bench.wait();
+    assert_eq!(waited, Span::from_secs(18), "it counts from the advice, and has no jitter");
+    assert!(commands.contains(&LinkCommand::Connect));
+    bench.tell(LinkEvent::Failed);
+    let (waited, _) = bench.wait();
+    let second = Span::from_millis(1_400)..=Span::from_millis(2_600);
+    assert!(second.contains(&waited), "the attempt in the slot was a retry: {waited}");
+}
+
+#[test]
+fn a_slot_keeps_to_the_links_own_bounds() {
+    let wait_after = |advised: Span, stood: Span| {
+        let mut bench = Bench::digits();
+        bench.bring_to(LinkState::Connected);
+        bench.tell(LinkEvent::RetryAdvised(advised));
+        bench.now += stood;
+        bench.tell(LinkEvent::Closed);
+        bench.wait().0
+    };
+    let (second, hour) = (Span::from_secs(1), Span::from_secs(3600));
+    assert_eq!(wait_after(Span::from_millis(10), Span::ZERO), second, "the least delay");
+    assert_eq!(wait_after(Span::from_secs(7 * 24 * 3600), Span::ZERO), hour, "the longest slot");
+    let passed = wait_after(Span::from_secs(3), Span::from_secs(3));
+    assert!((second..=Span::from_millis(1_300)).contains(&passed), "a slot that has passed");
+}
+
+#[test]
+fn advice_without_a_connection_is_none() {
+    for state in [LinkState::Disconnected, LinkState::Connecting, LinkState::Reconnecting] {
+        let mut bench = Bench::digits();
+        bench.bring_to(state);
+        let before = bench.link.next_deadline();
+        assert_eq!(bench.tell(LinkEvent::RetryAdvised(Span::from_secs(20))), []);
+        assert_eq!(bench.link.next_deadline(), before);
+        bench.tell(LinkEvent::Failed);
+        assert_ne!(bench.link.next_deadline(), Some(bench.now + Span::from_secs(20)), "{state}");
+    }
+}
+
 fn any_event() -> impl Strategy<Value = LinkEvent> {
     prop_oneof![
         1 => Just(LinkEvent::Started),
@@ -252,6 +300,7 @@ fn any_event() -> impl Strategy<Value = LinkEvent> {
         1 => Just(text("hello")),
         1 => Just(text("biubiubiu")),
         1 => Just(LinkEvent::PongReceived),
+        1 => (0_u64..100_000).prop_map(|ms| LinkEvent::RetryAdvised(Span::from_millis(ms))),
         3 => Just(LinkEvent::Closed),
         3 => Just(LinkEvent::Failed),
         5 => Just(LinkEvent::DeadlineReached),
