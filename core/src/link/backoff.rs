@@ -40,10 +40,12 @@ impl Backoff {
         let grown = self.min.times(u64::from(self.factor).saturating_pow(self.retries));
         self.retries = self.retries.saturating_add(1);
         // The jitter comes after the cap, or all would meet again at the longest delay.
-        let base = grown.min(self.max);
+        let base = grown.min(self.max).max(self.min);
         let spread = base.times(u64::from(self.jitter_percent)).divided_by(100);
-        let bounds = (base - spread).as_micros()..=(base + spread).as_micros();
-        Some(Span::from_micros(self.rng.random_range(bounds)).max(self.min))
+        // The least delay cuts the bounds and not what was drawn: raised to it, half of all first
+        // delays would be that very one, and half of all clients would meet after it.
+        let bounds = (base - spread).max(self.min).as_micros()..=(base + spread).as_micros();
+        Some(Span::from_micros(self.rng.random_range(bounds)))
     }
 
     /// The next delay is the first again.
@@ -99,6 +101,16 @@ mod tests {
     }
 
     #[test]
+    fn first_delays_are_spread_evenly_over_what_the_least_one_leaves() {
+        let mut tenths = [0; 3];
+        for seed in 0..3_000 {
+            let beyond_ms = backoff(seed).next_delay().unwrap().as_millis() - 1_000;
+            tenths[usize::try_from(beyond_ms / 100).unwrap().min(2)] += 1;
+        }
+        assert!(tenths.iter().all(|count| (900..1_100).contains(count)), "{tenths:?}");
+    }
+
+    #[test]
     fn growth_and_jitter_are_settings() {
         let plain = LinkConfig { jitter_percent: 0, ..LinkConfig::new(Key::new("5")) };
         let fixed = LinkConfig { delay_factor: 1, ..plain.clone() };
@@ -109,6 +121,13 @@ mod tests {
             let delays = [(); 7].map(|()| backoff.next_delay().unwrap());
             assert_eq!(delays, delays_s.map(Span::from_secs));
         }
+    }
+
+    #[test]
+    fn the_least_delay_wins_over_a_longest_below_it() {
+        let config = LinkConfig { delay_max: Span::ZERO, ..LinkConfig::new(Key::new("5")) };
+        let delay = Backoff::new(&config, 1).next_delay().unwrap();
+        assert!((Span::from_secs(1)..=Span::from_millis(1_300)).contains(&delay), "{delay}");
     }
 
     #[test]
