@@ -199,8 +199,11 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
             if self.handle.is_stopping() && self.ends_at.is_none() {
                 self.stop();
             }
+            // The store works while the sockets are written to.
+            self.backend.hand_over();
             self.sockets.flush();
             self.dispatch_pending();
+            self.backend.hand_over();
             self.journal.turn_ended();
             if self.ends_at.is_some_and(|end| self.sockets.is_empty() || end <= self.sockets.now) {
                 return Ok(());
