@@ -139,7 +139,7 @@ impl Daemon {
         let mut process = Command::new("sh")
             .args(["-c", &format!("{prelude} exec \"$0\" \"$@\"")])
             .arg(env!("CARGO_BIN_EXE_steadfast"))
-            .args(["--ws", "127.0.0.1:0", "--push", "127.0.0.1:0"])
+            .args(["--ws", "127.0.0.1:0", "--push", "127.0.0.1:0", "--store", "memory"])
             .args(args)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

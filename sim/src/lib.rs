@@ -6,7 +6,4 @@
 
 #![forbid(unsafe_code)]
 
-pub mod disk;
-pub mod oracle;
-pub mod schedule;
 pub mod world;

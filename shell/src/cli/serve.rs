@@ -1,9 +1,11 @@
 //! `steadfast serve`: the daemon, from its settings to its end.
 
 use super::{complain, inputs, limits, say, signals, tell};
-use crate::config::{Loaded, Settings};
+use crate::config::{Loaded, Settings, StoreKind};
 use crate::logs::{LogJournal, LogOptions, Logs};
 use crate::reactor::{Reactor, ReactorConfig};
+use crate::store::Backend;
+use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
 use clap::ArgMatches;
 use std::io;
@@ -14,7 +16,7 @@ use std::time::Duration;
 use steadfast_core::gateway::Gateway;
 
 /// A volatile store has no earlier runs, so message ids may begin anew with each.
-const INCARNATION: u32 = 1;
+const VOLATILE_INCARNATION: u32 = 1;
 
 /// Runs `steadfast serve`.
 pub(super) fn run(matches: &ArgMatches) -> ExitCode {
@@ -45,33 +47,48 @@ fn serve(settings: &Settings) -> Result<(), String> {
     let seed = settings.seed.map_or_else(os_seed, Ok).map_err(|error| {
         format!("cannot draw a seed from the operating system: {error}; set seed")
     })?;
-    let result = run_gateway(settings, seed, logs.journal(), announce);
+    let result = with_store(settings, seed, logs.journal());
     logs.finish(Duration::from_secs(5));
     result
 }
 
-/// Listens, tells `ready` the real addresses, and returns after a stop.
+/// Opens the store and runs the gateway on it.
+fn with_store(settings: &Settings, seed: u64, journal: LogJournal) -> Result<(), String> {
+    match settings.store {
+        StoreKind::Embedded => {
+            let store = Embedded::open(&settings.data)?;
+            let incarnation = store.incarnation();
+            run_gateway(settings, incarnation, seed, store, journal)
+        }
+        StoreKind::Memory => {
+            run_gateway(settings, VOLATILE_INCARNATION, seed, Memory::new(seed), journal)
+        }
+    }
+}
+
+/// Listens, announces the real addresses, and returns after a stop.
 fn run_gateway(
     settings: &Settings,
+    incarnation: u32,
     seed: u64,
+    store: impl Backend,
     journal: LogJournal,
-    ready: fn(SocketAddr, SocketAddr),
 ) -> Result<(), String> {
     let mut core = settings.core.clone();
     core.detail = settings.log_level.detail();
-    let gateway = Gateway::new(core, INCARNATION, seed);
+    let gateway = Gateway::new(core, incarnation, seed);
     let mut config = ReactorConfig::new(settings.ws, Some(settings.push));
     config.max_message = usize::try_from(settings.core.max_message).unwrap_or(usize::MAX);
     config.max_push_line = usize::try_from(settings.core.max_push_line).unwrap_or(usize::MAX);
     config.max_backends = settings.max_backends as usize;
     config.shutdown_timeout = Duration::from_micros(settings.shutdown_timeout.as_micros());
-    let mut reactor = Reactor::bind(&config, gateway, Memory::new(seed), journal)
-        .map_err(|error| error.to_string())?;
+    let mut reactor =
+        Reactor::bind(&config, gateway, store, journal).map_err(|error| error.to_string())?;
     let handle = reactor.handle();
     signals::on_first(move || handle.shutdown())
         .map_err(|error| format!("cannot handle signals: {error}"))?;
     let addresses = reactor.local_addrs();
-    ready(addresses.ws, addresses.push.expect("the push port was asked for"));
+    announce(addresses.ws, addresses.push.expect("the push port was asked for"));
     reactor.run().map_err(|error| format!("the event loop failed: {error}"))
 }
 

@@ -3,7 +3,8 @@
 use super::problem::Problem;
 use super::table::{SETTINGS, index_of};
 use super::units::show_size;
-use super::{Loaded, Settings};
+use super::{Loaded, Settings, StoreKind};
+use crate::store::embedded;
 
 /// Adds a problem for each pair of settings that contradict each other.
 pub(super) fn check(loaded: &Loaded, problems: &mut Vec<Problem>) {
@@ -76,6 +77,29 @@ const RULES: &[Rule] = &[
                      or raise max_message",
                     show_size(message)
                 )
+            })
+        },
+    },
+    Rule {
+        setting: "max_key",
+        broken: |settings| {
+            let is_embedded = settings.store == StoreKind::Embedded;
+            (is_embedded && u64::from(settings.core.max_key) > embedded::MAX_KEY).then(|| {
+                format!(
+                    "is above {}, the longest key that store = embedded keeps; lower max_key",
+                    show_size(embedded::MAX_KEY)
+                )
+            })
+        },
+    },
+    Rule {
+        setting: "data",
+        broken: |settings| {
+            let is_embedded = settings.store == StoreKind::Embedded;
+            (is_embedded && settings.data.as_os_str().is_empty()).then(|| {
+                "is empty, but store = embedded needs a directory; name one, or set \
+                 store = memory"
+                    .to_owned()
             })
         },
     },

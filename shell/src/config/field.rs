@@ -1,7 +1,7 @@
 //! The types that fields of the settings have, and the values that stand for them.
 
 use super::value::{SWITCHED, Value};
-use super::{LogFormat, LogLevel};
+use super::{LogFormat, LogLevel, StoreKind};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use steadfast_core::config::{BindPolicy, BindRule, Dedup, Dialects, UrlKey, WebActivity};
@@ -61,6 +61,11 @@ impl Words for BindPolicy {
     const ALL: &'static [Self] = &[Self::Newest, Self::All, Self::Kick];
 }
 
+impl Words for StoreKind {
+    const WORDS: &'static [&'static str] = &["embedded", "memory"];
+    const ALL: &'static [Self] = &[Self::Embedded, Self::Memory];
+}
+
 impl Words for LogFormat {
     const WORDS: &'static [&'static str] = &["text", "json"];
     const ALL: &'static [Self] = &[Self::Text, Self::Json];
@@ -108,6 +113,16 @@ impl Field for Option<u64> {
     }
     fn from_value(value: &Value) -> Self {
         if let Value::Number(number) = value { Some(*number) } else { None }
+    }
+}
+
+/// An empty path is none.
+impl Field for PathBuf {
+    fn to_value(&self) -> Value {
+        if self.as_os_str().is_empty() { Value::Unset } else { Value::Path(self.clone()) }
+    }
+    fn from_value(value: &Value) -> Self {
+        if let Value::Path(path) = value { path.clone() } else { Self::new() }
     }
 }
 

@@ -43,6 +43,10 @@ pub struct Settings {
     pub max_backends: u32,
     /// Where the gateway's random choices begin; from the operating system when absent.
     pub seed: Option<u64>,
+    /// Where messages are kept.
+    pub store: StoreKind,
+    /// The directory of the embedded store.
+    pub data: PathBuf,
     /// What a log line looks like.
     pub log_format: LogFormat,
     /// The file that gets the log; standard output when absent.
@@ -53,6 +57,15 @@ pub struct Settings {
     pub log_content_max: u32,
     /// How many records may wait for the log thread.
     pub log_queue: u32,
+}
+
+/// Where messages are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// In a directory: they survive the process.
+    Embedded,
+    /// In memory: they end with the process.
+    Memory,
 }
 
 /// What a log line looks like.
@@ -89,6 +102,8 @@ impl Default for Settings {
             max_backends: 128,
             shutdown_timeout: Span::from_secs(10),
             seed: None,
+            store: StoreKind::Embedded,
+            data: PathBuf::from("./steadfast-data"),
             log_format: LogFormat::Text,
             log_file: None,
             log_level: LogLevel::Info,

@@ -3,7 +3,7 @@
 use super::Settings;
 use super::field::{Field, Words};
 use super::value::{DIALECTS, Kind, Value};
-use super::{LogFormat, LogLevel};
+use super::{LogFormat, LogLevel, StoreKind};
 use steadfast_core::config::{BindPolicy, Dedup, UrlKey, WebActivity};
 use steadfast_core::time::Span;
 
@@ -136,6 +136,13 @@ pub static SETTINGS: &[Setting] = &[
         "How long connections may take to end at a stop"
     ),
     row!(Process, seed, Kind::Seed, "Where random choices begin; unset: drawn at start"),
+    row!(
+        Process,
+        store,
+        Kind::Choice(StoreKind::WORDS),
+        "Where messages are kept: in `data`, or in memory and lost with the process"
+    ),
+    row!(Process, data, Kind::Path, "The directory of the embedded store; made if it is missing"),
     row!(
         Connections,
         core.max_connections,

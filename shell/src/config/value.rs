@@ -190,7 +190,7 @@ impl Kind {
             Self::Switch => "true|false".to_owned(),
             Self::Choice(words) => words.join("|"),
             Self::Address => "ADDRESS".to_owned(),
-            Self::Path => "FILE".to_owned(),
+            Self::Path => "PATH".to_owned(),
             Self::Words(_) => "NAME,…".to_owned(),
             Self::Rules => "RULE,…".to_owned(),
         }

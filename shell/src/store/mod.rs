@@ -1,8 +1,9 @@
 //! The storage backends, and the seam between them and the event loop.
 
-use crate::reactor::Handle;
+pub mod embedded;
 pub mod memory;
 
+use crate::reactor::Handle;
 use steadfast_core::id::OpId;
 use steadfast_core::store::{Answer, Op};
 
@@ -14,6 +15,10 @@ pub trait Backend: Send {
 
     /// Hands over an operation. Those of one key are carried out in the order they are submitted.
     fn submit(&mut self, op: OpId, request: Op);
+
+    /// Everything that a turn of the event loop asked for has been submitted. Does nothing unless
+    /// implemented: for a backend that hands operations on together.
+    fn hand_over(&mut self) {}
 
     /// Appends the answers that have come since the last call. A backend with a thread of its own
     /// wakes the event loop when there are some.
