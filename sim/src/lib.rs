@@ -6,4 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod disk;
+pub mod oracle;
+pub mod schedule;
 pub mod world;

@@ -1,0 +1,174 @@
+//! A simulated disk around the reference model: only what was synced survives a crash.
+//!
+//! Operations queue up ([`Disk::submit`]) and are carried out in one batch ([`Disk::sync`]), as a
+//! store with group commit does; nothing is answered before. A crash loses what is queued, except for
+//! a beginning of it, as long as the world says, that had reached the disk and was not answered.
+
+use crate::oracle::{Fact, Inventory};
+use crate::schedule::Trouble;
+use std::collections::{BTreeSet, VecDeque};
+use steadfast_core::id::{MessageId, OpId};
+use steadfast_core::store::model::Model;
+use steadfast_core::store::{Answer, DeadOp, Op, QueueOp};
+
+/// What a world's gateway keeps.
+#[derive(Debug)]
+pub struct Disk {
+    model: Model,
+    queue: VecDeque<(OpId, Op)>,
+    incarnation: u32,
+    facts: Vec<Fact>,
+}
+
+/// What a crash left of the operations that were queued.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wreck {
+    /// Carried out and not answered.
+    pub kept: usize,
+    /// Never carried out.
+    pub lost: usize,
+}
+
+impl Disk {
+    /// An empty disk.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { model: Model::new(seed), queue: VecDeque::new(), incarnation: 0, facts: Vec::new() }
+    }
+
+    /// A process starts: the number of this run, never given out before.
+    pub fn start(&mut self) -> u32 {
+        self.incarnation += 1;
+        self.incarnation
+    }
+
+    /// Queues an operation.
+    pub fn submit(&mut self, op: OpId, request: Op) {
+        self.queue.push_back((op, request));
+    }
+
+    /// How many operations are queued.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Carries out what is queued, as far as the trouble lets it, and gives the answers in order.
+    pub fn sync(&mut self, trouble: Option<Trouble>) -> Vec<(OpId, Answer)> {
+        if trouble == Some(Trouble::Stalled) {
+            return Vec::new();
+        }
+        let mut answers = Vec::with_capacity(self.queue.len());
+        while let Some((op, request)) = self.queue.pop_front() {
+            let failed = || Answer::Failed("disk trouble".to_owned());
+            let answer = match trouble {
+                Some(Trouble::Failing) => failed(),
+                Some(Trouble::ReadOnly) if !reads(&request) => failed(),
+                Some(Trouble::Unclear) => {
+                    self.apply(request);
+                    failed()
+                }
+                None | Some(Trouble::Slow | Trouble::Stalled | Trouble::ReadOnly) => {
+                    self.apply(request)
+                }
+            };
+            answers.push((op, answer));
+        }
+        answers
+    }
+
+    /// The process or machine ends. At most `survivors` of the queued operations reached the disk.
+    pub fn crash(&mut self, survivors: usize) -> Wreck {
+        let kept = survivors.min(self.queue.len());
+        let lost = self.queue.len() - kept;
+        let queue = std::mem::take(&mut self.queue);
+        for (_, request) in queue.into_iter().take(kept) {
+            self.apply(request);
+        }
+        Wreck { kept, lost }
+    }
+
+    fn apply(&mut self, request: Op) -> Answer {
+        let appended = match &request {
+            Op::Append(append) => Some((append.key.clone(), append.window_end.is_some())),
+            Op::Dead(DeadOp::Purge { .. } | DeadOp::Trim { .. }) => return self.purge(request),
+            Op::Load { .. }
+            | Op::Remove { .. }
+            | Op::Retry { .. }
+            | Op::Bury { .. }
+            | Op::Expire { .. }
+            | Op::Claim(_)
+            | Op::Dead(_)
+            | Op::Session(_)
+            | Op::Device(_)
+            | Op::Queue(_)
+            | Op::Find { .. } => None,
+        };
+        let answer = self.model.apply(request);
+        if let Some((key, spared)) = appended {
+            let waiting = self.model.waiting(&key).count();
+            self.facts.push(Fact::Kept { key, waiting, spared });
+        }
+        answer
+    }
+
+    /// Notes which dead letters go.
+    fn purge(&mut self, request: Op) -> Answer {
+        let before = self.dead_ids();
+        let answer = self.model.apply(request);
+        let purged: Vec<_> = before.difference(&self.dead_ids()).copied().collect();
+        if !purged.is_empty() {
+            self.facts.push(Fact::Purged(purged));
+        }
+        answer
+    }
+
+    fn dead_ids(&self) -> BTreeSet<MessageId> {
+        self.model.dead_letters().map(|letter| letter.message.id).collect()
+    }
+
+    /// What the judge has to know of the operations since the last call.
+    pub fn take_facts(&mut self) -> Vec<Fact> {
+        std::mem::take(&mut self.facts)
+    }
+
+    /// The meaning of all operations that were carried out.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// What is there, for the end of a world.
+    #[must_use]
+    pub fn inventory(&self, keys: &[steadfast_core::id::Key]) -> Inventory {
+        let counts = self.model.counts();
+        let letters = self.model.dead_letters();
+        let waiting = keys.iter().flat_map(|key| self.model.waiting(key));
+        Inventory {
+            waiting: waiting.map(|message| message.id).collect(),
+            dead: letters.map(|letter| (letter.message.id, letter.reason)).collect(),
+            appended: counts.appended,
+            removed: counts.removed,
+            purged: counts.purged,
+        }
+    }
+}
+
+/// Whether an operation writes nothing.
+fn reads(request: &Op) -> bool {
+    match request {
+        Op::Load { .. }
+        | Op::Expire { .. }
+        | Op::Queue(QueueOp::Keys { .. } | QueueOp::Messages { .. } | QueueOp::Totals)
+        | Op::Find { .. } => true,
+        Op::Queue(QueueOp::Purge { .. })
+        | Op::Append(_)
+        | Op::Remove { .. }
+        | Op::Retry { .. }
+        | Op::Bury { .. }
+        | Op::Claim(_)
+        | Op::Dead(_)
+        | Op::Session(_)
+        | Op::Device(_) => false,
+    }
+}

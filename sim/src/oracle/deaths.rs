@@ -1,0 +1,88 @@
+//! What is judged of failed tries and of deaths: each has its reason.
+
+use super::{Judge, Oracle};
+use steadfast_core::config::BindPolicy;
+use steadfast_core::id::MessageId;
+use steadfast_core::record::DeathReason;
+
+impl Judge {
+    /// Nobody is left who could confirm it, and nobody has.
+    pub(super) fn on_failed_try(&mut self, node: u32, id: MessageId, tries: u32) {
+        let Some(message) = self.messages.get_mut(&id) else {
+            return self.blame(Oracle::Death, format!("{id} has failed a try: no message"));
+        };
+        message.tries = tries;
+        let (key, serial) = (message.key, message.content);
+        let alone = self.config.bind != BindPolicy::All;
+        let successor = self.live(node, key).next().map(|(id, _)| *id).filter(|_| alone);
+        let pending = self.live(node, key).any(|(_, conn)| {
+            let unproven = &conn.sent[conn.proven.min(conn.sent.len())..];
+            unproven.iter().any(|(other, _)| *other == serial)
+        });
+        let retry_max = self.config.retry_max;
+        let content = self.contents.get_mut(&serial).expect("it was pushed");
+        content.in_window = None;
+        let (sent, single) = (content.sent, content.ids.len() == 1);
+        let removed = content.removed > 0;
+        self.demand(Oracle::Death, sent > 0, || format!("{id} failed a try, and was not written"));
+        self.demand(Oracle::Death, tries <= retry_max, || format!("{id} failed {tries} tries"));
+        if let Some(successor) = successor {
+            self.blame(Oracle::Death, format!("{id} failed a try, and {successor} is there"));
+        }
+        self.demand(Oracle::Death, !(single && removed), || {
+            format!("{id} failed a try, and was confirmed")
+        });
+        self.demand(Oracle::Death, !(single && pending), || {
+            format!("{id} failed a try, and may still be confirmed")
+        });
+    }
+
+    pub(super) fn on_forgotten(&mut self, id: MessageId) {
+        let promised = self.messages.get(&id).is_some_and(|message| message.promised);
+        self.demand(Oracle::Conservation, !promised, || {
+            format!("{id} is forgotten, and was promised")
+        });
+        if let Some(content) = self.content_of(id) {
+            content.in_window = None;
+        }
+    }
+
+    pub(super) fn judge_retry(&mut self, id: MessageId, tries: u32) {
+        let known = self.messages.get(&id).map(|message| message.tries);
+        self.demand(Oracle::Death, known.is_some_and(|known| tries <= known), || {
+            format!("{id} is charged {tries} tries, and {known:?} failed")
+        });
+    }
+
+    pub(super) fn judge_burial(&mut self, id: MessageId, reason: DeathReason) {
+        let Some(message) = self.messages.get(&id) else {
+            return self.blame(Oracle::Death, format!("{id} is buried: no message"));
+        };
+        let (wall, retry_max) = (self.now.wall, self.config.retry_max);
+        let holds = match reason {
+            DeathReason::Tries => message.tries >= retry_max,
+            DeathReason::Ttl => message.expires_at <= wall,
+            DeathReason::Limit => false,
+        };
+        let (tries, expires_at) = (message.tries, message.expires_at);
+        self.demand(Oracle::Death, holds, || {
+            format!("{id} is buried ({}): {tries} tries, expires {expires_at}", reason.name())
+        });
+        if let Some(content) = self.content_of(id)
+            && content.delivered_since().is_some()
+        {
+            let text = format!("{id} is buried ({}), and is being delivered", reason.name());
+            self.blame(Oracle::Death, text);
+        }
+    }
+
+    /// Nothing that was in a window when the append was given is evicted.
+    pub(super) fn judge_eviction(&mut self, id: MessageId, asked: u64) {
+        let promised = self.messages.get(&id).is_some_and(|message| message.promised);
+        let Some(content) = self.content_of(id) else { return };
+        let since = content.delivered_since();
+        // What timed out and is stored all the same is not known to be.
+        let spared = since.is_none_or(|since| since > asked) || !promised;
+        self.demand(Oracle::Death, spared, || format!("{id} was evicted from a window"));
+    }
+}

@@ -1,0 +1,73 @@
+//! What must hold in the end: conservation, and the core at rest.
+
+use super::{Fate, Inventory, Judge, Oracle};
+use steadfast_core::id::MessageId;
+
+impl Judge {
+    /// The world is over: it was healed, everything had time to be decided, and this is what the
+    /// stores hold.
+    pub fn end(&mut self, inventory: &Inventory) {
+        self.judge_replies();
+        self.judge_inventory(inventory);
+        self.judge_heartbeats();
+        self.judge_clean(inventory);
+    }
+
+    /// Every push was answered whose gateway has not crashed.
+    fn judge_replies(&mut self) {
+        let pushers = self.nodes.values().flat_map(|node| &node.pushers);
+        let waiting = pushers.filter(|(_, pusher)| !pusher.unanswered.is_empty());
+        let first = waiting.map(|(id, pusher)| (*id, pusher.unanswered.len())).next();
+        if let Some((id, count)) = first {
+            self.blame(Oracle::Reply, format!("{id} has {count} pushes that were never answered"));
+        }
+    }
+
+    /// What was promised is confirmed, or dead, or was dropped for good; and the numbers are equal.
+    fn judge_inventory(&mut self, inventory: &Inventory) {
+        let waiting = inventory.waiting.iter().next().copied();
+        if let Some(id) = waiting {
+            self.blame(Oracle::Conservation, format!("{id} still waits"));
+        }
+        let wrong = self.messages.keys().find_map(|id| self.wrong_end(*id, inventory));
+        if let Some(text) = wrong {
+            self.blame(Oracle::Conservation, text);
+        }
+        let Inventory { appended, removed, purged, .. } = *inventory;
+        let kept = inventory.waiting.len() as u64 + inventory.dead.len() as u64;
+        self.demand(Oracle::Conservation, appended == kept + removed + purged, || {
+            format!("of {appended} stored, {kept} are kept, {removed} removed, {purged} purged")
+        });
+    }
+
+    fn wrong_end(&self, id: MessageId, inventory: &Inventory) -> Option<String> {
+        let message = &self.messages[&id];
+        let dead = inventory.dead.contains_key(&id) || self.purged.contains(&id);
+        let wrong = match message.fate {
+            _ if dead && message.removed => "is confirmed and dead",
+            Fate::Itself if message.promised && !dead && !message.removed => {
+                "was promised, and is neither confirmed nor dead"
+            }
+            Fate::Another(_) if dead || message.removed => "stands for itself too",
+            Fate::Itself | Fate::Another(_) | Fate::Conflict => return None,
+        };
+        Some(format!("{id} (#{}) {wrong}", message.content))
+    }
+
+    /// What open connections were owed they have got.
+    fn judge_heartbeats(&mut self) {
+        let conns = self.nodes.values().flat_map(|node| &node.conns);
+        let short = conns.filter(|(_, conn)| !conn.closing).find_map(|(id, conn)| {
+            let short = conn.owed != conn.answers || conn.pings_owed != conn.pongs;
+            short.then(|| {
+                format!(
+                    "{id} has {} of {} answers, and {} of {} pongs",
+                    conn.answers, conn.owed, conn.pongs, conn.pings_owed
+                )
+            })
+        });
+        if let Some(text) = short {
+            self.blame(Oracle::Heartbeat, text);
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! What is judged of messages: pushes, replies, storage.
+
+use super::{Asked, Asking, Fate, Judge, Message, Oracle, Outcome, tried};
+use crate::schedule::Push;
+use bytes::Bytes;
+use steadfast_core::command::{FailReason, Reply};
+use steadfast_core::id::{Key, MessageId, OpId, PusherId};
+use steadfast_core::record::PushRecord;
+use steadfast_core::store::{Answer, Append, Appended, DeadAnswer, Op};
+
+impl Judge {
+    pub(super) fn on_push_record(&mut self, node: u32, pusher: PusherId, record: &PushRecord) {
+        match record {
+            PushRecord::Prepared { key, id, content } => {
+                self.on_prepared(node, pusher, key, *id, content);
+            }
+            PushRecord::Missed { .. } => self.node(node).ledger.pay("misses", 1),
+            PushRecord::Merged { id, into, .. } => {
+                let gone = self.messages.get(into).is_some_and(|message| message.removed);
+                self.demand(Oracle::Confirmation, !gone, || {
+                    format!("{id} is merged with {into}, which is confirmed")
+                });
+                self.outcome(*id, Outcome::Another);
+            }
+            PushRecord::Duplicate { id, .. } => self.outcome(*id, Outcome::Another),
+            PushRecord::Failed { id, .. } => self.outcome(*id, Outcome::Failed),
+            PushRecord::Ok { id, .. } => self.outcome(*id, Outcome::Ok),
+            PushRecord::Queued { id, .. } => self.outcome(*id, Outcome::Queued),
+            PushRecord::Refused { reason, .. } => {
+                if *reason != FailReason::TooLong {
+                    let pusher = self.node(node).pushers.entry(pusher).or_default();
+                    pusher.unanswered.push_back(Asking::Refused);
+                }
+            }
+            PushRecord::Unfinished { .. } | PushRecord::Paused { .. } | PushRecord::Resumed => {}
+        }
+    }
+
+    fn on_prepared(
+        &mut self,
+        node: u32,
+        pusher: PusherId,
+        key: &Key,
+        id: MessageId,
+        payload: &Bytes,
+    ) {
+        let (serial, index) = (Push::serial_of(payload), self.key_index(key));
+        let (Some(serial), Some(index)) = (serial, index) else {
+            return self.blame(Oracle::Reply, format!("{id} to {key} was never pushed"));
+        };
+        if self.live(node, index).next().is_none() {
+            self.node(node).ledger.owe("misses", 1);
+        }
+        let state = self.node(node).pushers.entry(pusher).or_default();
+        state.unanswered.push_back(Asking::Message(id));
+        let order = self.batches;
+        let content = self.contents.entry(serial).or_default();
+        content.key = index;
+        content.ids.push(id);
+        if content.pusher.is_none() {
+            (content.pusher, content.order) = (Some((node, pusher)), order);
+        }
+        let message = Message {
+            key: index,
+            content: serial,
+            fate: Fate::Itself,
+            stored: false,
+            promised: false,
+            failed: false,
+            removed: false,
+            tries: 0,
+            recorded: None,
+            expires_at: self.now.wall + self.config.ttl,
+        };
+        if self.messages.insert(id, message).is_some() {
+            self.blame(Oracle::Tables, format!("{id} names two messages"));
+        }
+    }
+
+    fn outcome(&mut self, id: MessageId, outcome: Outcome) {
+        let Some(message) = self.messages.get_mut(&id) else {
+            return self.blame(Oracle::Records, format!("{id} was never pushed"));
+        };
+        let twice = message.recorded.replace(outcome).is_some();
+        message.failed |= outcome == Outcome::Failed;
+        self.demand(Oracle::Records, !twice, || format!("{id} has two outcomes"));
+    }
+
+    pub(super) fn on_reply(&mut self, node: u32, pusher: PusherId, reply: Reply) {
+        let state = self.node(node).pushers.entry(pusher).or_default();
+        let id = match state.unanswered.pop_front() {
+            Some(Asking::Message(id)) => id,
+            Some(Asking::Refused) => {
+                let refused = matches!(reply, Reply::Fail(_));
+                return self.demand(Oracle::Reply, refused, || {
+                    format!("a line that is no push is answered {reply:?}")
+                });
+            }
+            None => {
+                return self.blame(Oracle::Reply, format!("{reply:?} answers no push of {pusher}"));
+            }
+        };
+        if let Some(text) = self.wrong_reply(id, reply) {
+            self.blame(Oracle::Reply, text);
+        }
+        let message = self.messages.get_mut(&id).expect("it was pushed");
+        message.promised = !matches!(reply, Reply::Fail(_));
+        message.failed |= !message.promised;
+    }
+
+    /// What is wrong with the reply to a push.
+    fn wrong_reply(&self, id: MessageId, reply: Reply) -> Option<String> {
+        let message = &self.messages[&id];
+        let sent = self.contents[&message.content].sent > 0;
+        let wrong = match (reply, message.fate) {
+            (Reply::Ok(named) | Reply::Queued(named), Fate::Itself) if named != id => {
+                "answered for another"
+            }
+            (Reply::Ok(_), Fate::Itself) if !sent => "answered ok, and was not written",
+            (Reply::Ok(_) | Reply::Queued(_), Fate::Itself) if !self.is_safe(id) => {
+                "promised, and is not safe"
+            }
+            (Reply::Ok(named) | Reply::Queued(named), Fate::Another(other)) if named != other => {
+                "answered for another than it was merged with"
+            }
+            (Reply::Ok(_) | Reply::Queued(_), Fate::Another(other)) if !self.is_safe(other) => {
+                "promised, and what stands for it is not safe"
+            }
+            (Reply::Ok(_) | Reply::Queued(_), Fate::Conflict) => "promised, and it conflicts",
+            (Reply::Fail(FailReason::Conflict), Fate::Itself | Fate::Another(_)) => {
+                "refused for a conflict that is none"
+            }
+            (Reply::Ok(_) | Reply::Queued(_) | Reply::Fail(_), _) => {
+                let recorded = match (reply, message.fate) {
+                    (Reply::Fail(_), _) => Outcome::Failed,
+                    (_, Fate::Another(_)) => Outcome::Another,
+                    (Reply::Ok(_), _) => Outcome::Ok,
+                    (Reply::Queued(_), _) => Outcome::Queued,
+                };
+                if message.recorded == Some(recorded) {
+                    return None;
+                }
+                return Some(format!("{id} is answered {reply:?}: {:?}", message.recorded));
+            }
+        };
+        Some(format!("{id} (#{}) is {wrong}: {reply:?}", message.content))
+    }
+
+    /// Whether the store has it or a client.
+    fn is_safe(&self, id: MessageId) -> bool {
+        let Some(message) = self.messages.get(&id) else { return false };
+        message.stored || self.contents[&message.content].proven > 0
+    }
+
+    pub(super) fn on_op(&mut self, node: u32, op: OpId, request: &Op) {
+        let asked = match request {
+            Op::Append(append) => {
+                self.judge_append(node, append);
+                Asked::Append { id: append.id, batch: self.batches }
+            }
+            Op::Remove { ids, .. } => {
+                for id in ids {
+                    self.on_removal(node, *id);
+                }
+                Asked::Remove(ids.clone())
+            }
+            Op::Retry { retries, .. } => {
+                for (id, tries) in tried(retries) {
+                    self.judge_retry(id, tries);
+                }
+                Asked::Other
+            }
+            Op::Bury { ids, reason, .. } => {
+                for id in ids {
+                    self.judge_burial(*id, *reason);
+                }
+                Asked::Other
+            }
+            Op::Load { .. }
+            | Op::Expire { .. }
+            | Op::Claim(_)
+            | Op::Dead(_)
+            | Op::Session(_)
+            | Op::Device(_)
+            | Op::Queue(_)
+            | Op::Find { .. } => Asked::Other,
+        };
+        self.node(node).ops.insert(op, asked);
+    }
+
+    fn judge_append(&mut self, node: u32, append: &Append) {
+        let Some(message) = self.messages.get_mut(&append.id) else {
+            return self.blame(Oracle::Records, format!("{} was not recorded", append.id));
+        };
+        message.expires_at = append.expires_at;
+        let key = message.key;
+        let offline = self.live(node, key).next().is_none();
+        let limit = self.config.mailbox_limit;
+        self.demand(Oracle::Memory, append.limit == limit, || {
+            format!("{} may wait for {}, and the limit is {limit}", append.limit, append.key)
+        });
+        self.demand(Oracle::Conservation, offline || append.merge_within.is_none(), || {
+            format!("{} may merge, and {} has a connection", append.id, append.key)
+        });
+        let Some(spared) = append.window_end else { return };
+        let removed = self.messages.get(&spared).is_none_or(|message| message.removed);
+        self.demand(Oracle::Memory, !removed && !offline, || {
+            format!("{} spares {spared}, which is in no window", append.id)
+        });
+    }
+
+    fn on_removal(&mut self, node: u32, id: MessageId) {
+        let Some(message) = self.messages.get_mut(&id) else {
+            return self.blame(Oracle::Confirmation, format!("{id} is removed: no message"));
+        };
+        if std::mem::replace(&mut message.removed, true) {
+            return;
+        }
+        let content = self.content_of(id).expect("it was pushed");
+        content.removed += 1;
+        content.in_window = None;
+        let proven = content.removed <= content.proven;
+        self.demand(Oracle::Confirmation, proven, || {
+            format!("{id} is removed, and no client has it")
+        });
+        self.node(node).ledger.owe("confirmed messages", 1);
+    }
+
+    pub(super) fn on_answer(&mut self, node: u32, op: OpId, answer: &Answer) {
+        let Some(asked) = self.node(node).ops.remove(&op) else {
+            return self.node(node).ledger.owe("stale ids", 1);
+        };
+        let ledger = &mut self.node(node).ledger;
+        match answer {
+            Answer::Appended(appended) => {
+                if let Asked::Append { id, batch } = asked {
+                    self.on_appended(node, id, batch, appended);
+                }
+            }
+            Answer::Removed { withdrawn, .. } => {
+                ledger.owe("withdrawn dead letters", u64::from(*withdrawn));
+            }
+            Answer::Buried(ids) => ledger.owe("deaths", ids.len() as u64),
+            Answer::Dead(DeadAnswer::Purged(count)) => ledger.owe("dropped dead letters", *count),
+            Answer::Failed(_) => ledger.owe("failed operations", 1),
+            Answer::Loaded(_)
+            | Answer::Retried
+            | Answer::Expired(_)
+            | Answer::Claim(_)
+            | Answer::Dead(_)
+            | Answer::SessionKept
+            | Answer::SessionFound(_)
+            | Answer::DeviceKept
+            | Answer::Queue(_)
+            | Answer::Found(_) => {}
+        }
+    }
+
+    fn on_appended(&mut self, node: u32, id: MessageId, asked: u64, appended: &Appended) {
+        let Some(message) = self.messages.get_mut(&id) else { return };
+        match appended {
+            Appended::Stored { evicted, .. } => {
+                message.stored = true;
+                self.node(node).ledger.owe("deaths", evicted.len() as u64);
+                for id in evicted {
+                    self.judge_eviction(*id, asked);
+                }
+            }
+            Appended::Merged { into } => message.fate = Fate::Another(*into),
+            Appended::Duplicate { first, .. } => {
+                message.fate = Fate::Another(*first);
+                // What stands in the store's list of names was stored.
+                if let Some(first) = self.messages.get_mut(first) {
+                    first.stored = true;
+                }
+            }
+            Appended::Conflict => message.fate = Fate::Conflict,
+        }
+    }
+
+    pub(super) fn on_kept(&mut self, key: &Key, waiting: usize, spared: bool) {
+        let config = &self.config;
+        // What is being delivered does not count, and neither does what only awaits its removal.
+        let uncounted = 5 * config.window_messages + config.max_removing;
+        let most = config.mailbox_limit + if spared { uncounted } else { 0 };
+        self.demand(Oracle::Memory, waiting <= most as usize, || {
+            format!("{waiting} messages wait for {key}, and {most} may")
+        });
+    }
+
+    pub(super) fn on_received(&mut self, client: u32, payload: &Bytes) {
+        let Some(serial) = Push::serial_of(payload) else { return };
+        let key = self.world.clients[client as usize].key;
+        let content = self.contents.entry(serial).or_default();
+        content.received += 1;
+        let meant = content.key;
+        self.demand(Oracle::CrossTalk, key == meant, || {
+            format!("client {client} of key {key} received #{serial}, which is for key {meant}")
+        });
+        self.received[client as usize].push(serial);
+    }
+}

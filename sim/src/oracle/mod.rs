@@ -1,0 +1,559 @@
+//! The oracles: what must hold in every world, judged from outside.
+//!
+//! A [`Judge`] is told what each gateway was told and what it ordered ([`Judge::batch`]), facts that
+//! only the world knows ([`Fact`]), and in the end what the stores hold ([`Judge::end`]). It believes
+//! nothing that a gateway says of itself except the names of messages: records are compared with what
+//! happened. What it finds first is kept as the world's [`Violation`].
+//!
+//! Not here: the core's own tables ([`Gateway::check`](steadfast_core::gateway::Gateway::check),
+//! which worlds call after every event), and the comparison of two runs of a seed.
+
+mod clean;
+mod connections;
+mod deaths;
+mod finish;
+mod ledger;
+mod messages;
+
+use crate::schedule::{Schedule, WorldSpec};
+use bytes::Bytes;
+use ledger::Ledger;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use steadfast_core::command::Command;
+use steadfast_core::config::Config;
+use steadfast_core::event::{Event, PusherEvent};
+use steadfast_core::id::{ConnId, Key, MessageId, OpId, PusherId};
+use steadfast_core::record::{ConnRecord, DeathReason, DeliveryRecord, Record, StoreRecord};
+use steadfast_core::store::Retry;
+use steadfast_core::time::{Span, Time};
+
+/// What is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Oracle {
+    /// A message is written only to connections whose first message was its key.
+    CrossTalk,
+    /// Per key and back end, messages are written in the order they were accepted.
+    Order,
+    /// What is removed from the store has been received, and what was confirmed is not written again.
+    Confirmation,
+    /// Everything that was promised is confirmed, or dead with its reason, and not both.
+    Conservation,
+    /// What waits for a healthy client reaches it in time.
+    Delivery,
+    /// A message dies for a reason that is true.
+    Death,
+    /// Every push is answered once, in order, and truly.
+    Reply,
+    /// Nothing grows beyond its limit.
+    Memory,
+    /// A connection that lives is not closed for idleness, and a dead one always is.
+    Idleness,
+    /// Heartbeats and pings are answered.
+    Heartbeat,
+    /// Records say what happened.
+    Records,
+    /// The core's tables agree with each other and, at rest, with the world.
+    Tables,
+    /// Where everything works, exactly what was pushed arrives, and nothing else happens.
+    Clean,
+    /// A seed decides everything.
+    Determinism,
+}
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which oracle found it.
+    pub oracle: Oracle,
+    /// When, since the world began.
+    pub at: Span,
+    /// What was missing.
+    pub text: String,
+}
+
+/// An instant in a world.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// How long the world has run: what clients and judges go by.
+    pub elapsed: Span,
+    /// What the gateways' clock shows: it can leap.
+    pub wall: Time,
+}
+
+/// What only the world knows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fact {
+    /// The client of this connection and everything between work, until the contrary is told. Only
+    /// such connections are judged to be closed wrongly.
+    Sound(u32, ConnId),
+    /// Something is wrong with the connection or its client, from now on.
+    Ailing(u32, ConnId),
+    /// A client's stack received this message, meant for the client's key (its place in
+    /// [`WorldSpec::keys`]).
+    Received {
+        /// Which client: its place in [`WorldSpec::clients`].
+        client: u32,
+        /// The message.
+        payload: Bytes,
+    },
+    /// The gateway's process lost this much time: it stood still, or its clock leapt.
+    Lost(u32, Span),
+    /// The gateway's process ended without warning; its connections and back ends are gone.
+    Crashed(u32),
+    /// A store kept a message: how many wait for its key now, and whether any of them were spared
+    /// because they are being delivered.
+    Kept {
+        /// Whose.
+        key: Key,
+        /// How many wait.
+        waiting: usize,
+        /// Whether the append named messages that are being delivered.
+        spared: bool,
+    },
+    /// A store dropped these dead letters for good.
+    Purged(Vec<MessageId>),
+    /// Every key that has clients has had a sound one for long enough: nothing may wait for it.
+    Recovered(BTreeMap<Key, Vec<MessageId>>),
+}
+
+/// What the stores hold in the end.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    /// Messages that wait.
+    pub waiting: BTreeSet<MessageId>,
+    /// Dead letters.
+    pub dead: BTreeMap<MessageId, DeathReason>,
+    /// How many messages were ever stored, and removed.
+    pub appended: u64,
+    /// How many were removed.
+    pub removed: u64,
+    /// How many dead letters were dropped for good.
+    pub purged: u64,
+}
+
+/// What the oracles remember of a world.
+#[derive(Debug)]
+pub struct Judge {
+    world: WorldSpec,
+    config: Config,
+    clean: bool,
+    now: Moment,
+    nodes: BTreeMap<u32, Node>,
+    messages: BTreeMap<MessageId, Message>,
+    contents: BTreeMap<u32, Content>,
+    /// How many batches were seen: the judge's own time.
+    batches: u64,
+    purged: BTreeSet<MessageId>,
+    received: Vec<Vec<u32>>,
+    violation: Option<Violation>,
+}
+
+/// One gateway.
+#[derive(Debug, Default)]
+struct Node {
+    conns: BTreeMap<ConnId, Conn>,
+    pushers: BTreeMap<PusherId, Pusher>,
+    ops: BTreeMap<OpId, Asked>,
+    /// How often and how much time was lost.
+    losses: u32,
+    lost: Span,
+    stopping: bool,
+    /// What the current batch owes.
+    ledger: Ledger,
+    abandoned: Vec<u32>,
+}
+
+/// An open connection.
+#[derive(Debug)]
+struct Conn {
+    /// Its key's place, once it sent a first message that binds.
+    key: Option<u32>,
+    bound: bool,
+    /// The core has closed it, and its end was not told yet.
+    closing: bool,
+    upgraded: bool,
+    sound: bool,
+    /// Whether no other connection ever shared its key with it.
+    alone: bool,
+    /// The contents written to it, and up to which it has proven to have them.
+    sent: Vec<(u32, u32)>,
+    proven: usize,
+    /// The newest push of each back end that was written to it.
+    newest: BTreeMap<(u32, PusherId), u64>,
+    /// How many were written before a ping, and before it was asked for its drain.
+    pings: BTreeMap<u64, usize>,
+    drain: usize,
+    mute: bool,
+    heard_at: Span,
+    losses: u32,
+    lost: Span,
+    /// Heartbeats that are to be answered, and answers.
+    owed: u32,
+    answers: u32,
+    pings_owed: u32,
+    pongs: u32,
+}
+
+/// One back end's connection.
+#[derive(Debug, Default)]
+struct Pusher {
+    unanswered: VecDeque<Asking>,
+    paused: bool,
+}
+
+/// An unanswered line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asking {
+    Message(MessageId),
+    Refused,
+}
+
+/// A storage operation under way.
+#[derive(Debug)]
+enum Asked {
+    Append { id: MessageId, batch: u64 },
+    Remove(Vec<MessageId>),
+    Other,
+}
+
+/// An accepted push, and what became of it.
+#[derive(Debug)]
+struct Message {
+    key: u32,
+    content: u32,
+    fate: Fate,
+    stored: bool,
+    promised: bool,
+    failed: bool,
+    removed: bool,
+    tries: u32,
+    recorded: Option<Outcome>,
+    expires_at: Time,
+}
+
+/// What a push was made into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Itself,
+    Another(MessageId),
+    Conflict,
+}
+
+/// What a record said of a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Ok,
+    Queued,
+    Another,
+    Failed,
+}
+
+/// All messages of one payload.
+#[derive(Debug, Default)]
+struct Content {
+    key: u32,
+    ids: Vec<MessageId>,
+    /// By whom it was pushed first, and as the how-manieth of all.
+    pusher: Option<(u32, PusherId)>,
+    order: u64,
+    sent: u32,
+    proven: u32,
+    removed: u32,
+    received: u32,
+    /// Since which batch it is being delivered: written, and neither confirmed nor failed.
+    in_window: Option<u64>,
+}
+
+impl Judge {
+    /// A judge for the world of this schedule.
+    #[must_use]
+    pub fn new(schedule: &Schedule) -> Self {
+        Self {
+            world: schedule.world.clone(),
+            config: schedule.world.settings.config(),
+            clean: schedule.is_clean(),
+            now: Moment::default(),
+            nodes: BTreeMap::new(),
+            messages: BTreeMap::new(),
+            contents: BTreeMap::new(),
+            batches: 0,
+            purged: BTreeSet::new(),
+            received: vec![Vec::new(); schedule.world.clients.len()],
+            violation: None,
+        }
+    }
+
+    /// What was found first.
+    #[must_use]
+    pub fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    /// Notes that a promise is broken, unless one was before.
+    pub fn blame(&mut self, oracle: Oracle, text: impl fmt::Display) {
+        if self.violation.is_none() {
+            let text = text.to_string();
+            self.violation = Some(Violation { oracle, at: self.now.elapsed, text });
+        }
+    }
+
+    /// Notes that a promise is broken when it is.
+    fn demand(&mut self, oracle: Oracle, holds: bool, text: impl FnOnce() -> String) {
+        if !holds {
+            self.blame(oracle, text());
+        }
+    }
+
+    /// A gateway was told an event, and ordered this.
+    pub fn batch(&mut self, at: Moment, node: u32, event: &Event, commands: &[Command]) {
+        self.now = at;
+        self.batches += 1;
+        self.nodes.entry(node).or_default();
+        self.on_event(node, event);
+        for command in commands {
+            self.on_command(node, command);
+        }
+        self.end_of_batch(node);
+    }
+
+    /// The world tells a fact.
+    pub fn fact(&mut self, at: Moment, fact: Fact) {
+        self.now = at;
+        match fact {
+            Fact::Sound(node, conn) => self.set_sound(node, conn, true),
+            Fact::Ailing(node, conn) => self.set_sound(node, conn, false),
+            Fact::Received { client, payload } => self.on_received(client, &payload),
+            Fact::Lost(node, span) => {
+                let node = self.nodes.entry(node).or_default();
+                node.losses += 1;
+                node.lost += span;
+            }
+            Fact::Crashed(node) => self.on_crash(node),
+            Fact::Kept { key, waiting, spared } => self.on_kept(&key, waiting, spared),
+            Fact::Purged(ids) => self.purged.extend(ids),
+            Fact::Recovered(waiting) => {
+                for (key, ids) in waiting {
+                    self.demand(Oracle::Delivery, ids.is_empty(), || {
+                        format!("{} still waits for {key}, which has a sound client", list(&ids))
+                    });
+                }
+            }
+        }
+    }
+
+    fn on_event(&mut self, node: u32, event: &Event) {
+        match event {
+            Event::Connection(id, event) => self.on_conn_event(node, *id, event),
+            Event::Pusher(id, event) => self.on_pusher_event(node, *id, event),
+            Event::Answered(op, answer) => self.on_answer(node, *op, answer),
+            Event::ShutdownRequested => self.node(node).stopping = true,
+            Event::DeadlineReached => {}
+        }
+    }
+
+    fn on_pusher_event(&mut self, node: u32, id: PusherId, event: &PusherEvent) {
+        let limit = self.config.max_unanswered as usize;
+        let state = self.node(node);
+        match event {
+            PusherEvent::Opened => {
+                state.pushers.insert(id, Pusher::default());
+            }
+            PusherEvent::Closed => {
+                state.pushers.remove(&id);
+            }
+            PusherEvent::LineReceived(_)
+            | PusherEvent::Requested(_)
+            | PusherEvent::LineTooLong { .. }
+            | PusherEvent::Finished { .. } => {
+                let pusher = state.pushers.entry(id).or_default();
+                let full = !pusher.paused && pusher.unanswered.len() >= limit;
+                self.demand(Oracle::Memory, !full, || {
+                    format!("{id} has {limit} unanswered pushes and is read on")
+                });
+            }
+        }
+    }
+
+    fn on_command(&mut self, node: u32, command: &Command) {
+        match command {
+            Command::Send { conn, payload, .. } => self.on_send(node, *conn, payload),
+            Command::Ping { conn, counter } => self.on_ping(node, *conn, *counter),
+            Command::Pong { conn, .. } => self.on_pong_sent(node, *conn),
+            Command::ReportDrained { conn } => {
+                if let Some(conn) = self.node(node).conns.get_mut(conn) {
+                    conn.drain = conn.sent.len();
+                }
+            }
+            Command::Close { conn, close } => self.on_close(node, *conn, *close),
+            Command::Reply { pusher, reply } => self.on_reply(node, *pusher, *reply),
+            Command::Store { op, request } => self.on_op(node, *op, request),
+            Command::Record(record) => self.on_record(node, record),
+            Command::Pause { pusher } => self.set_paused(node, *pusher, true),
+            Command::Resume { pusher } => self.set_paused(node, *pusher, false),
+            Command::Finish { pusher } => {
+                let pusher = self.node(node).pushers.get(pusher);
+                let left = pusher.map_or(0, |pusher| pusher.unanswered.len());
+                self.demand(Oracle::Reply, left == 0, || format!("{left} pushes are unanswered"));
+            }
+        }
+    }
+
+    fn set_paused(&mut self, node: u32, id: PusherId, paused: bool) {
+        self.node(node).pushers.entry(id).or_default().paused = paused;
+    }
+
+    fn on_record(&mut self, node: u32, record: &Record) {
+        match record {
+            Record::Connection(id, record) => self.on_conn_record(node, *id, record),
+            Record::Push(pusher, record) => self.on_push_record(node, *pusher, record),
+            Record::Delivery(_, record) => self.on_delivery_record(node, record),
+            Record::Store(op, StoreRecord::TimedOut { .. }) => {
+                self.node(node).ops.remove(op);
+            }
+            Record::Store(_, StoreRecord::DeadDropped { count }) => {
+                self.node(node).ledger.pay("dropped dead letters", *count);
+            }
+            Record::Store(_, StoreRecord::Failed { .. }) => {
+                self.node(node).ledger.pay("failed operations", 1);
+            }
+            Record::StaleId => self.node(node).ledger.pay("stale ids", 1),
+            Record::Store(_, StoreRecord::Retried { .. }) | Record::Late(_) => {}
+        }
+    }
+
+    fn on_delivery_record(&mut self, node: u32, record: &DeliveryRecord) {
+        match record {
+            DeliveryRecord::Confirmed { count, .. } => {
+                self.node(node).ledger.pay("confirmed messages", u64::from(*count));
+            }
+            DeliveryRecord::Withdrawn { count } => {
+                self.node(node).ledger.pay("withdrawn dead letters", u64::from(*count));
+            }
+            DeliveryRecord::TryFailed { id, tries } => self.on_failed_try(node, *id, *tries),
+            DeliveryRecord::Forgotten { id } => self.on_forgotten(*id),
+            DeliveryRecord::Died { .. } => self.node(node).ledger.pay("deaths", 1),
+            DeliveryRecord::Written { id, .. } => {
+                let content = self.messages.get(id).map(|message| message.content);
+                let sent = content.is_some_and(|serial| self.contents[&serial].sent > 0);
+                self.demand(Oracle::Records, sent, || format!("{id} was never written"));
+            }
+            DeliveryRecord::RemovalsBehind { .. } => {}
+        }
+    }
+
+    fn end_of_batch(&mut self, node: u32) {
+        let state = self.node(node);
+        let unpaid = state.ledger.settle();
+        let (abandoned, stopping) = (std::mem::take(&mut state.abandoned), state.stopping);
+        if let Some(text) = unpaid {
+            self.blame(Oracle::Records, text);
+        }
+        for key in abandoned.into_iter().filter(|_| !stopping) {
+            let left = self.contents.values().find(|content| {
+                content.key == key && content.delivered_since().is_some() && content.ids.len() == 1
+            });
+            if let Some(ids) = left.map(|content| content.ids.clone()) {
+                self.blame(
+                    Oracle::Conservation,
+                    format!("{} was written and left to nobody", list(&ids)),
+                );
+            }
+        }
+        self.overlooks_nobody(node);
+    }
+
+    /// The process ended: what it had under way is open again.
+    fn on_crash(&mut self, node: u32) {
+        let Some(state) = self.nodes.remove(&node) else { return };
+        for asked in state.ops.into_values() {
+            let Asked::Remove(ids) = asked else { continue };
+            for id in ids {
+                let Some(message) = self.messages.get_mut(&id) else { continue };
+                if std::mem::replace(&mut message.removed, false) {
+                    let content = self.contents.entry(message.content).or_default();
+                    content.removed -= 1;
+                    content.proven -= 1;
+                }
+            }
+        }
+        let own = |content: &&mut Content| content.pusher.is_some_and(|(of, _)| of == node);
+        for content in self.contents.values_mut().filter(own) {
+            content.in_window = None;
+        }
+        let lost = Node { losses: state.losses, lost: state.lost, ..Node::default() };
+        self.nodes.insert(node, lost);
+    }
+
+    fn node(&mut self, node: u32) -> &mut Node {
+        self.nodes.entry(node).or_default()
+    }
+
+    /// The place of a key that clients of this world may have.
+    fn key_of_first(&self, text: &str) -> Option<u32> {
+        let keys = &self.world.keys;
+        let index = keys.iter().position(|key| key.first == text)?;
+        u32::try_from(index).ok()
+    }
+
+    fn key_index(&self, key: &Key) -> Option<u32> {
+        let index = self.world.keys.iter().position(|other| other.text == **key)?;
+        u32::try_from(index).ok()
+    }
+
+    /// The connections of a key.
+    fn live(&self, node: u32, key: u32) -> impl Iterator<Item = (&ConnId, &Conn)> {
+        let conns = self.nodes.get(&node).into_iter().flat_map(|node| &node.conns);
+        conns.filter(move |(_, conn)| conn.bound && conn.key == Some(key))
+    }
+
+    fn content_of(&mut self, id: MessageId) -> Option<&mut Content> {
+        let serial = self.messages.get(&id)?.content;
+        self.contents.get_mut(&serial)
+    }
+}
+
+impl Content {
+    /// Since when the one message of this payload is being delivered.
+    fn delivered_since(&self) -> Option<u64> {
+        self.in_window.filter(|_| self.ids.len() == 1)
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.at.as_millis();
+        let (secs, millis) = (millis / 1_000, millis % 1_000);
+        write!(f, "{:?} at {secs}.{millis:03} s: {}", self.oracle, self.text)
+    }
+}
+
+/// Messages as a list for people.
+fn list(ids: &[MessageId]) -> String {
+    let shown: Vec<_> = ids.iter().take(5).map(MessageId::to_string).collect();
+    let more = ids.len().saturating_sub(shown.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", shown.join(" "))
+}
+
+/// What the judge needs of a failed try.
+fn tried(retries: &[Retry]) -> impl Iterator<Item = (MessageId, u32)> {
+    retries.iter().map(|retry| (retry.id, retry.tries))
+}
+
+/// The reason of a record that a connection was closed by the core.
+fn closing(record: &ConnRecord) -> Option<&'static str> {
+    match record {
+        ConnRecord::IdleTimedOut { .. } => Some("idle connections"),
+        ConnRecord::PongOverdue { .. } => Some("overdue pongs"),
+        ConnRecord::BindRefused { .. } => Some("refused bindings"),
+        ConnRecord::Received { .. }
+        | ConnRecord::HeartbeatReceived { .. }
+        | ConnRecord::HeartbeatAnswered { .. }
+        | ConnRecord::Bound { .. }
+        | ConnRecord::TakenOver { .. }
+        | ConnRecord::StandbyTookOver { .. }
+        | ConnRecord::PongUnsupported { .. }
+        | ConnRecord::Closed { .. } => None,
+    }
+}

@@ -1,0 +1,248 @@
+//! Who and what there is in a world.
+
+use super::{Family, Tier};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use steadfast_core::config::{BindPolicy, Config, Dedup};
+use steadfast_core::id::Key;
+use steadfast_core::link::LinkConfig;
+use steadfast_core::time::Span;
+
+/// Who and what there is in a world.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorldSpec {
+    /// How many gateways there are.
+    pub gateways: u32,
+    /// How many back ends there are.
+    pub back_ends: u32,
+    /// The keys that are pushed to.
+    pub keys: Vec<KeySpec>,
+    /// The clients. Several may have one key, and a key may have none.
+    pub clients: Vec<ClientSpec>,
+    /// The gateways' settings that differ from the defaults.
+    pub settings: Settings,
+    /// When the last operation may happen; the world heals after it. In microseconds.
+    pub heal_at: u64,
+}
+
+/// One key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeySpec {
+    /// The key as a back end spells it.
+    pub text: String,
+    /// The first message of its clients.
+    pub first: String,
+    /// Whether its clients' heartbeats are answered in text.
+    pub answered: bool,
+}
+
+/// One client.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClientSpec {
+    /// Which key: its place in [`WorldSpec::keys`].
+    pub key: u32,
+    /// What it does about pings.
+    pub pongs: Pongs,
+    /// How long bytes travel at least, one way, in microseconds; at most four times as long.
+    pub latency: u64,
+}
+
+/// What a client does about pings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pongs {
+    /// It answers them, as WebSocket stacks do.
+    Prompt,
+    /// It never answers one.
+    Never,
+}
+
+/// What several connections of one key mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Binding {
+    /// Messages go to the newest.
+    Newest,
+    /// Messages go to all.
+    All,
+    /// Messages go to the newest, and older ones are closed.
+    Kick,
+}
+
+/// The settings of all gateways of a world, scaled so that everything happens within a minute. Times
+/// are in milliseconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// See [`Config::bind`].
+    pub bind: Binding,
+    /// See [`Config::dedup`].
+    pub dedup: bool,
+    /// See [`Config::idle_timeout`].
+    pub idle_timeout: u64,
+    /// See [`Config::pong_timeout`].
+    pub pong_timeout: u64,
+    /// See [`Config::window_messages`].
+    pub window_messages: u32,
+    /// See [`Config::window_bytes`].
+    pub window_bytes: u64,
+    /// See [`Config::mailbox_limit`].
+    pub mailbox_limit: u32,
+    /// See [`Config::ttl`].
+    pub ttl: u64,
+    /// See [`Config::retry_max`].
+    pub retry_max: u32,
+    /// See [`Config::retry_interval`].
+    pub retry_interval: u64,
+    /// See [`Config::store_timeout`].
+    pub store_timeout: u64,
+    /// See [`Config::max_unanswered`].
+    pub max_unanswered: u32,
+    /// See [`Config::max_removing`].
+    pub max_removing: u32,
+    /// See [`Config::max_connections`].
+    pub max_connections: u32,
+    /// See [`Config::dead_limit`].
+    pub dead_limit: u64,
+    /// See [`Config::kick_interval`].
+    pub kick_interval: u64,
+}
+
+impl Settings {
+    /// The gateways' configuration.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        Config {
+            bind: match self.bind {
+                Binding::Newest => BindPolicy::Newest,
+                Binding::All => BindPolicy::All,
+                Binding::Kick => BindPolicy::Kick,
+            },
+            dedup: if self.dedup { Dedup::On } else { Dedup::Off },
+            idle_timeout: Span::from_millis(self.idle_timeout),
+            pong_timeout: Span::from_millis(self.pong_timeout),
+            window_messages: self.window_messages,
+            window_bytes: self.window_bytes,
+            mailbox_limit: self.mailbox_limit,
+            ttl: Span::from_millis(self.ttl),
+            dedup_window: Span::from_millis(self.ttl),
+            retry_max: self.retry_max,
+            retry_interval: Span::from_millis(self.retry_interval),
+            store_timeout: Span::from_millis(self.store_timeout),
+            max_unanswered: self.max_unanswered,
+            max_removing: self.max_removing,
+            max_connections: self.max_connections,
+            dead_limit: self.dead_limit,
+            kick_interval: Span::from_millis(self.kick_interval),
+            max_key: 200,
+            handshake_timeout: Span::from_secs(4),
+            ..Config::default()
+        }
+    }
+
+    /// In a world in which everything works nothing is to be at its limit.
+    pub(super) fn draw_clean(rng: &mut ChaCha8Rng) -> Self {
+        Self {
+            bind: Binding::Newest,
+            dedup: rng.random_bool(0.5),
+            idle_timeout: 12_000,
+            pong_timeout: 10_000,
+            window_messages: rng.random_range(4..50),
+            window_bytes: rng.random_range(1_000..20_000),
+            mailbox_limit: 500,
+            ttl: rng.random_range(20_000..50_000),
+            retry_max: 5,
+            retry_interval: 500,
+            store_timeout: 2_000,
+            max_unanswered: rng.random_range(4..50),
+            max_removing: 500,
+            max_connections: 100,
+            dead_limit: 10_000,
+            kick_interval: 5_000,
+        }
+    }
+
+    /// In other worlds everything may be small.
+    pub(super) fn draw(rng: &mut ChaCha8Rng) -> Self {
+        Self {
+            bind: match rng.random_range(0..4) {
+                0 => Binding::All,
+                1 => Binding::Kick,
+                _ => Binding::Newest,
+            },
+            dedup: rng.random_bool(0.5),
+            idle_timeout: rng.random_range(8_000..14_000),
+            pong_timeout: rng.random_range(1_000..8_000),
+            window_messages: rng.random_range(1..8),
+            window_bytes: rng.random_range(60..600),
+            mailbox_limit: rng.random_range(8..40),
+            ttl: rng.random_range(15_000..60_000),
+            retry_max: rng.random_range(1..5),
+            retry_interval: rng.random_range(200..1_000),
+            store_timeout: rng.random_range(1_000..3_000),
+            max_unanswered: rng.random_range(3..12),
+            max_removing: rng.random_range(8..20),
+            max_connections: rng.random_range(9..40),
+            dead_limit: if rng.random_bool(0.2) { rng.random_range(1..20) } else { 10_000 },
+            kick_interval: 5_000,
+        }
+    }
+}
+
+impl WorldSpec {
+    /// Draws a world.
+    pub(super) fn draw(rng: &mut ChaCha8Rng, families: &BTreeSet<Family>, tier: Tier) -> Self {
+        let clean = families.is_empty();
+        let keys = draw_keys();
+        // Each key but the last, which nobody has, has a client; some have two or three.
+        let mut clients: Vec<_> = (0..7).map(|key| draw_client(rng, key, families)).collect();
+        let more = if clean { 0 } else { rng.random_range(1..5) };
+        for _ in 0..more {
+            let key = rng.random_range(0..7);
+            clients.push(draw_client(rng, key, families));
+        }
+        if clean {
+            clients.push(draw_client(rng, 7, families));
+        }
+        let gateways = match tier {
+            Tier::Direct => 1,
+            Tier::Turmoil => rng.random_range(1..=3),
+        };
+        let settings = if clean { Settings::draw_clean(rng) } else { Settings::draw(rng) };
+        Self { gateways, back_ends: 2, keys, clients, settings, heal_at: 62_000_000 }
+    }
+
+    /// How the link of a client is set: prompt enough for a world of a minute.
+    #[must_use]
+    pub fn link(&self, client: u32) -> LinkConfig {
+        let key = &self.keys[self.clients[client as usize].key as usize];
+        LinkConfig {
+            heartbeat_interval: Span::from_millis(self.settings.idle_timeout / 3),
+            open_timeout: Span::from_secs(3),
+            delay_max: Span::from_secs(4),
+            ..LinkConfig::new(Key::new(key.first.as_str()))
+        }
+    }
+}
+
+fn draw_client(rng: &mut ChaCha8Rng, key: u32, families: &BTreeSet<Family>) -> ClientSpec {
+    let never = families.contains(&Family::IgnorePings) && rng.random_bool(0.25);
+    let pongs = if never { Pongs::Never } else { Pongs::Prompt };
+    ClientSpec { key, pongs, latency: rng.random_range(200..15_000) }
+}
+
+/// The keys of every world: of web pages, of an add-in with two functions, of a device, of something
+/// else, and one that no client ever has, unless the world is clean.
+fn draw_keys() -> Vec<KeySpec> {
+    let same = |text: &str, answered| KeySpec { text: text.into(), first: text.into(), answered };
+    vec![
+        same("1", true),
+        same("22", true),
+        same("333", true),
+        same(r#"{"uid":"7","FunctionType":4}"#, true),
+        same(r#"{"uid":"7","FunctionType":5}"#, true),
+        KeySpec { text: "device:d1".into(), first: r#"{"deviceId":"d1"}"#.into(), answered: true },
+        same("text", false),
+        same("4444", true),
+        same("nobody", false),
+    ]
+}
