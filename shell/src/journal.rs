@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use steadfast_core::record::Record;
 use steadfast_core::time::Time;
 
@@ -19,7 +20,7 @@ pub trait Journal: Send {
     fn turn_ended(&mut self) {}
 }
 
-/// What goes wrong around the sockets and is no connection's doing.
+/// What goes wrong around the gateway and is no connection's doing.
 #[derive(Debug)]
 pub enum Trouble {
     /// No connection can be accepted, as a rule because the process has too many files open. The
@@ -30,6 +31,24 @@ pub enum Trouble {
         /// What the operating system said.
         error: io::Error,
     },
+    /// What the gateway is told is recorded no longer; the gateway goes on.
+    RecordingStopped {
+        /// The segment that was being written.
+        file: PathBuf,
+        /// Why.
+        error: String,
+    },
+}
+
+impl Trouble {
+    /// The word in brackets by which operators search for troubles of this kind.
+    #[must_use]
+    pub fn tag(&self) -> &'static str {
+        match self {
+            Self::AcceptFailed { .. } => "[accept fail]",
+            Self::RecordingStopped { .. } => "[record stop]",
+        }
+    }
 }
 
 /// A journal that keeps nothing.

@@ -8,4 +8,5 @@ pub mod journal;
 pub mod logs;
 pub mod machine;
 pub mod reactor;
+pub mod recording;
 pub mod store;

@@ -12,6 +12,9 @@ pub trait Machine: Send {
 
     /// When [`Event::DeadlineReached`] is due.
     fn next_deadline(&self) -> Option<Time>;
+
+    /// A turn of the event loop is over. Does nothing unless implemented.
+    fn turn_ended(&mut self) {}
 }
 
 impl Machine for Gateway {

@@ -21,7 +21,9 @@ impl Journal for Complaints {
     fn record(&mut self, _now: Time, _record: Record) {}
 
     fn trouble(&mut self, _now: Time, trouble: Trouble) {
-        let Trouble::AcceptFailed { listener, error } = trouble;
+        let Trouble::AcceptFailed { listener, error } = trouble else {
+            panic!("{trouble:?}");
+        };
         // The test may have ended.
         let _ = self.0.send(format!("{listener}: {error}"));
     }

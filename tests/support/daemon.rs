@@ -53,7 +53,11 @@ impl Daemon {
     pub(crate) fn start(flags: &[&str]) -> Self {
         let mut arguments = vec!["serve", "--ws", "127.0.0.1:0", "--push", "127.0.0.1:0"];
         arguments.extend_from_slice(flags);
-        let process = Process::spawn(&arguments);
+        Self::of(Process::spawn(&arguments))
+    }
+
+    /// The daemon that this process becomes, once it is ready.
+    pub(crate) fn of(process: Process) -> Self {
         let Ok(line) = process.ready.recv_timeout(READY_TIMEOUT) else {
             panic!("no ready line within {READY_TIMEOUT:?}; output:\n{}", process.output());
         };
@@ -70,6 +74,17 @@ impl Daemon {
     /// The most memory it ever held, in KiB.
     pub(crate) fn peak_kib(&self) -> u64 {
         self.status_kib("VmHWM:")
+    }
+
+    /// Ends it as a crash does, and waits for its end.
+    pub(crate) fn kill(&mut self) {
+        self.process.signal(Signal::KILL);
+        assert!(self.process.wait(READY_TIMEOUT).is_some(), "a killed process ends");
+    }
+
+    /// The last lines that came from one of the two.
+    pub(crate) fn lines(&self, wanted: Source) -> Vec<String> {
+        self.process.lines(wanted)
     }
 
     pub(crate) fn sigterm(&self) {

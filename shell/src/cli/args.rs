@@ -15,6 +15,7 @@ Examples:
   steadfast check --config /etc/steadfast.toml --print
   steadfast listen 5                           be the client with key 5
   steadfast push 5 hello                       push a message to it
+  steadfast replay rec --key 5                 what happened to it, from a recording
 
 Every setting can also stand in the configuration file (idle_timeout = \"12s\") or in the
 environment (STEADFAST_IDLE_TIMEOUT=12s). A flag wins over the environment, the environment over
@@ -53,6 +54,7 @@ pub(super) fn command() -> Command {
         )
         .subcommand(listen_command())
         .subcommand(push_command())
+        .subcommand(super::replay::command())
 }
 
 fn with_settings(command: Command) -> Command {

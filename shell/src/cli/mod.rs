@@ -8,6 +8,7 @@ mod args;
 mod check;
 mod inputs;
 mod limits;
+mod replay;
 mod serve;
 pub(crate) mod signals;
 
@@ -34,6 +35,7 @@ pub fn main() -> ExitCode {
         Some(("check", matches)) => check::run(matches),
         Some(("listen", matches)) => args::listen(matches),
         Some(("push", matches)) => args::push(matches),
+        Some(("replay", matches)) => replay::run(matches),
         Some((name, _)) => unreachable!("{name} is no declared command"),
     }
 }

@@ -2,8 +2,10 @@
 
 use super::{complain, inputs, limits, say, signals, tell};
 use crate::config::{Loaded, Settings, StoreKind};
-use crate::logs::{LogJournal, LogOptions, Logs};
+use crate::logs::{LogOptions, Logs};
 use crate::reactor::{Reactor, ReactorConfig};
+use crate::recording::format::Origin;
+use crate::recording::{self, Recorder, Recording};
 use crate::store::Backend;
 use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
@@ -13,7 +15,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
-use steadfast_core::gateway::Gateway;
 
 /// A volatile store has no earlier runs, so message ids may begin anew with each.
 const VOLATILE_INCARNATION: u32 = 1;
@@ -47,21 +48,21 @@ fn serve(settings: &Settings) -> Result<(), String> {
     let seed = settings.seed.map_or_else(os_seed, Ok).map_err(|error| {
         format!("cannot draw a seed from the operating system: {error}; set seed")
     })?;
-    let result = with_store(settings, seed, logs.journal());
+    let result = with_store(settings, seed, &logs);
     logs.finish(Duration::from_secs(5));
     result
 }
 
 /// Opens the store and runs the gateway on it.
-fn with_store(settings: &Settings, seed: u64, journal: LogJournal) -> Result<(), String> {
+fn with_store(settings: &Settings, seed: u64, logs: &Logs) -> Result<(), String> {
     match settings.store {
         StoreKind::Embedded => {
             let store = Embedded::open(&settings.data)?;
             let incarnation = store.incarnation();
-            run_gateway(settings, incarnation, seed, store, journal)
+            run_gateway(settings, incarnation, seed, store, logs)
         }
         StoreKind::Memory => {
-            run_gateway(settings, VOLATILE_INCARNATION, seed, Memory::new(seed), journal)
+            run_gateway(settings, VOLATILE_INCARNATION, seed, Memory::new(seed), logs)
         }
     }
 }
@@ -72,24 +73,52 @@ fn run_gateway(
     incarnation: u32,
     seed: u64,
     store: impl Backend,
-    journal: LogJournal,
+    logs: &Logs,
 ) -> Result<(), String> {
     let mut core = settings.core.clone();
     core.detail = settings.log_level.detail();
-    let gateway = Gateway::new(core, incarnation, seed);
+    let origin = Origin { config: core, incarnation, seed };
+    let gateway = Recorder::off(origin.gateway());
     let mut config = ReactorConfig::new(settings.ws, Some(settings.push));
     config.max_message = usize::try_from(settings.core.max_message).unwrap_or(usize::MAX);
     config.max_push_line = usize::try_from(settings.core.max_push_line).unwrap_or(usize::MAX);
     config.max_backends = settings.max_backends as usize;
     config.shutdown_timeout = Duration::from_micros(settings.shutdown_timeout.as_micros());
-    let mut reactor =
-        Reactor::bind(&config, gateway, store, journal).map_err(|error| error.to_string())?;
+    let mut reactor = Reactor::bind(&config, gateway, store, logs.journal())
+        .map_err(|error| error.to_string())?;
+    let recording = start_recording(settings, origin, logs)?;
+    if let Some(recording) = &recording {
+        recording.attach(reactor.machine_mut());
+    }
     let handle = reactor.handle();
     signals::on_first(move || handle.shutdown())
         .map_err(|error| format!("cannot handle signals: {error}"))?;
     let addresses = reactor.local_addrs();
     announce(addresses.ws, addresses.push.expect("the push port was asked for"));
-    reactor.run().map_err(|error| format!("the event loop failed: {error}"))
+    let result = reactor.run().map_err(|error| format!("the event loop failed: {error}"));
+    drop(reactor);
+    if let Some(recording) = recording {
+        recording.finish(Duration::from_secs(5));
+    }
+    result
+}
+
+/// Begins to record, if that is asked for.
+fn start_recording(
+    settings: &Settings,
+    origin: Origin,
+    logs: &Logs,
+) -> Result<Option<Recording>, String> {
+    let Some(file) = settings.record.clone() else { return Ok(None) };
+    let options =
+        recording::Options { file, segment: settings.record_segment, keep: settings.record_keep };
+    let run = os_seed().map_err(|error| {
+        format!("cannot draw a number from the operating system: {error}; record nothing")
+    })?;
+    let recording = Recording::start(&options, run, origin, logs.journal());
+    recording.map(Some).map_err(|error| {
+        format!("cannot record: {error} (record); check the path and its permissions")
+    })
 }
 
 /// The one line that says that clients and back ends can connect.

@@ -47,6 +47,12 @@ pub struct Settings {
     pub store: StoreKind,
     /// The directory of the embedded store.
     pub data: PathBuf,
+    /// What the segments' names of the recording begin with; nothing is recorded when absent.
+    pub record: Option<PathBuf>,
+    /// A further segment begins after so many bytes of events.
+    pub record_segment: u64,
+    /// How many segments are kept; all when 0.
+    pub record_keep: u32,
     /// What a log line looks like.
     pub log_format: LogFormat,
     /// The file that gets the log; standard output when absent.
@@ -104,6 +110,9 @@ impl Default for Settings {
             seed: None,
             store: StoreKind::Embedded,
             data: PathBuf::from("./steadfast-data"),
+            record: None,
+            record_segment: 64 << 20,
+            record_keep: 0,
             log_format: LogFormat::Text,
             log_file: None,
             log_level: LogLevel::Info,

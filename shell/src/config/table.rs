@@ -39,12 +39,21 @@ pub enum Section {
     Delivery,
     /// The log.
     Logs,
+    /// The recording.
+    Recording,
 }
 
 impl Section {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 6] =
-        [Self::Process, Self::Connections, Self::Keys, Self::Pushes, Self::Delivery, Self::Logs];
+    pub const ALL: [Self; 7] = [
+        Self::Process,
+        Self::Connections,
+        Self::Keys,
+        Self::Pushes,
+        Self::Delivery,
+        Self::Logs,
+        Self::Recording,
+    ];
 
     /// The heading.
     #[must_use]
@@ -56,6 +65,7 @@ impl Section {
             Self::Pushes => "Pushes",
             Self::Delivery => "Delivery",
             Self::Logs => "Logs",
+            Self::Recording => "Recording",
         }
     }
 }
@@ -312,4 +322,17 @@ pub static SETTINGS: &[Setting] = &[
         Kind::Count(1, MANY),
         "Records that may wait to be logged; further ones are counted and dropped"
     ),
+    row!(
+        Recording,
+        record,
+        Kind::Path,
+        "Record what the gateway is told in FILE.000001 and on, for `steadfast replay`; unset: nothing"
+    ),
+    row!(
+        Recording,
+        record_segment,
+        Kind::Size(4 << 10, 1 << 40),
+        "A further segment begins after so many bytes of events"
+    ),
+    row!(Recording, record_keep, Kind::Count(0, MANY), "How many segments are kept; 0: all"),
 ];

@@ -46,12 +46,14 @@ pub fn emit(time: Time, record: &Record) {
     }
 }
 
-/// Hands a trouble of the event loop to `tracing`.
+/// Hands a trouble around the gateway to `tracing`.
 pub fn emit_trouble(time: Time, trouble: &Trouble) {
-    let head = Head { time, tag: "[accept fail]" };
+    let head = Head { time, tag: trouble.tag() };
     match trouble {
         Trouble::AcceptFailed { listener, error } => emit!(ERROR gateway head,
             listener = listener.to_string().as_str(), error = error.to_string().as_str()),
+        Trouble::RecordingStopped { file, error } => emit!(ERROR gateway head,
+            file = file.display().to_string().as_str(), error = error.as_str()),
     }
 }
 

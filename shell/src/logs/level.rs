@@ -23,7 +23,7 @@ pub fn of(record: &Record) -> LogLevel {
 #[must_use]
 pub fn of_trouble(trouble: &Trouble) -> LogLevel {
     match trouble {
-        Trouble::AcceptFailed { .. } => LogLevel::Error,
+        Trouble::AcceptFailed { .. } | Trouble::RecordingStopped { .. } => LogLevel::Error,
     }
 }
 

@@ -178,7 +178,8 @@ impl LogJournal {
         }
         inner.content += mem::take(&mut self.content);
         inner.dropped += mem::take(&mut self.dropped);
-        self.room = self.queue.limit - inner.records.len();
+        // Other journals may have filled the queue further than this one has room for.
+        self.room = self.queue.limit.saturating_sub(inner.records.len());
         self.content_room = self.queue.content_limit.saturating_sub(inner.content);
         let thread = inner.asleep.take();
         drop(inner);

@@ -88,7 +88,7 @@ fn every_tag_and_its_level_are_documented() {
 }
 
 #[test]
-fn troubles_of_the_loop_are_logged() {
+fn troubles_are_logged() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("sf.log");
     let logs = Logs::start(&options(LogLevel::Error, path.clone())).unwrap();
@@ -96,12 +96,15 @@ fn troubles_of_the_loop_are_logged() {
     let listener = "127.0.0.1:5001".parse().unwrap();
     let error = io::Error::other("too many open files");
     journal.trouble(NOON, Trouble::AcceptFailed { listener, error });
+    let (file, error) = ("rec.000001".into(), "no space left".to_owned());
+    journal.trouble(NOON, Trouble::RecordingStopped { file, error });
     drop(journal);
     logs.finish(Duration::from_secs(10));
     assert_eq!(
         fs::read_to_string(&path).unwrap(),
         "2026-11-21T01:20:00.123Z [accept fail] listener=127.0.0.1:5001 \
-         error=\"too many open files\"\n"
+         error=\"too many open files\"\n\
+         2026-11-21T01:20:00.123Z [record stop] file=rec.000001 error=\"no space left\"\n"
     );
 }
 

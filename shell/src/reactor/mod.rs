@@ -204,6 +204,7 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
             self.sockets.flush();
             self.dispatch_pending();
             self.backend.hand_over();
+            self.machine.turn_ended();
             self.journal.turn_ended();
             if self.ends_at.is_some_and(|end| self.sockets.is_empty() || end <= self.sockets.now) {
                 return Ok(());
@@ -215,6 +216,11 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
     #[must_use]
     pub fn machine(&self) -> &M {
         &self.machine
+    }
+
+    /// The machine, to change it before [`run`](Self::run).
+    pub fn machine_mut(&mut self) -> &mut M {
+        &mut self.machine
     }
 
     /// Waits for sockets to become ready, or for the next deadline, and takes the time.
