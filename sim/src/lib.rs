@@ -9,4 +9,5 @@
 pub mod disk;
 pub mod oracle;
 pub mod schedule;
+pub mod storm;
 pub mod world;
