@@ -5,7 +5,7 @@
 //! anew. Commits wait here, not in fjall, while it has too much to flush or to compact: fjall's own
 //! wait does not end when its threads have failed.
 
-use super::layout::{Corrupt, VERSION, state};
+use super::layout::{Corrupt, Reader, VERSION, state};
 use fjall::{
     Database, Iter, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch,
     PersistMode,
@@ -100,7 +100,7 @@ impl Disk {
             return Ok(());
         }
         #[cfg(test)]
-        self.trouble.strike(super::trouble::Step::Commit)?;
+        self.trouble.strike(super::trouble::Step::Commit).map_err(fjall::Error::Io)?;
         self.wait_for_background()?;
         self.is_unsynced = true;
         Ok(batch.commit()?)
@@ -110,11 +110,18 @@ impl Disk {
     pub(super) fn sync(&mut self) -> Result<(), Fault> {
         if self.is_unsynced {
             #[cfg(test)]
-            self.trouble.strike(super::trouble::Step::Sync)?;
+            self.trouble.strike(super::trouble::Step::Sync).map_err(fjall::Error::Io)?;
             self.database.persist(PersistMode::SyncData)?;
             self.is_unsynced = false;
         }
         Ok(())
+    }
+
+    /// A number of the keyspace `state`; 0 when it was never written.
+    pub(super) fn number(&self, record: &[u8]) -> Result<u64, Fault> {
+        let number = self.state.get(record)?;
+        let number = number.map(|number| Reader::new(&number, "a number").u64()).transpose()?;
+        Ok(number.unwrap_or(0))
     }
 
     /// Space taken on disk in bytes.
@@ -166,6 +173,12 @@ pub(super) fn records(keyspace: &Keyspace, prefix: &[u8]) -> Iter {
 impl From<fjall::Error> for Fault {
     fn from(error: fjall::Error) -> Self {
         Self::Database(error)
+    }
+}
+
+impl From<std::io::Error> for Fault {
+    fn from(error: std::io::Error) -> Self {
+        Self::Database(fjall::Error::Io(error))
     }
 }
 

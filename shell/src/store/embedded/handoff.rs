@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 use steadfast_core::id::OpId;
 use steadfast_core::store::{Answer, Op};
 
+/// How long something for which nobody waits is left alone, to be carried out with what comes next.
+const LINGER: Duration = Duration::from_millis(20);
+
 /// The two ways.
 #[derive(Debug, Default)]
 pub(super) struct Handoff {
@@ -39,22 +42,13 @@ struct Queue {
 /// What the store's thread sleeps for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Sleep {
-    /// Nothing: it works, or waits for a time.
+    /// Nothing: it works.
     #[default]
     Nothing,
     /// Something that somebody waits for.
     Urgent,
     /// Anything.
     Anything,
-}
-
-/// How long operations may wait to be carried out together.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
-    /// Between the beginnings of two batches, at least.
-    pub(super) between: Duration,
-    /// How long something for which nobody waits is left alone.
-    pub(super) idle: Duration,
 }
 
 /// What the store's thread takes.
@@ -105,29 +99,13 @@ impl Handoff {
 
     /// Waits until there is something to do, and takes all of it; `spare` is an empty vector to fill
     /// next. Returns with nothing after `patience`, if that is given.
-    pub(super) fn take(
-        &self,
-        spare: Vec<(OpId, Op)>,
-        last: Instant,
-        pace: Pace,
-        patience: Option<Duration>,
-    ) -> Taken {
+    pub(super) fn take(&self, spare: Vec<(OpId, Op)>, patience: Option<Duration>) -> Taken {
         let mut queue = self.queue();
         loop {
-            let now = Instant::now();
             let (sleep, timeout) = match queue.since {
-                _ if queue.is_stopping => break,
+                _ if queue.is_stopping || queue.is_urgent => break,
                 None => (Sleep::Anything, patience),
-                Some(since) if queue.is_urgent => {
-                    let until = last + pace.between;
-                    if until <= now {
-                        break;
-                    }
-                    (Sleep::Nothing, Some((until - now).min(pace.idle.saturating_sub(now - since))))
-                }
-                Some(since) => {
-                    (Sleep::Urgent, Some((since + pace.idle).saturating_duration_since(now)))
-                }
+                Some(since) => (Sleep::Urgent, Some(LINGER.saturating_sub(since.elapsed()))),
             };
             if timeout == Some(Duration::ZERO) {
                 break;

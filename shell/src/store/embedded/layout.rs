@@ -29,6 +29,12 @@ pub(super) mod state {
     pub(in super::super) const SECRET: &[u8] = b"s";
     /// [`Counters`](super::Counters).
     pub(in super::super) const COUNTERS: &[u8] = b"n";
+    /// The last generation of the write-ahead log that is in the database: u64.
+    pub(in super::super) const GENERATION: &[u8] = b"g";
+    /// The last epoch of a claim: u64.
+    pub(in super::super) const EPOCH: &[u8] = b"e";
+    /// The number of the device log's last entry: u64.
+    pub(in super::super) const LOGGED: &[u8] = b"m";
     /// A record that is written to see whether writing works again.
     pub(in super::super) const PROBE: &[u8] = b"p";
     /// By key text: how many of its messages ever died, u64.
@@ -73,6 +79,11 @@ impl Writer {
     /// A writer with room for so many bytes.
     pub(super) fn with_capacity(bytes: usize) -> Self {
         Self(Vec::with_capacity(bytes))
+    }
+
+    /// A writer behind what is written already.
+    pub(super) fn onto(bytes: Vec<u8>) -> Self {
+        Self(bytes)
     }
 
     /// A record that begins with this byte.
@@ -157,6 +168,10 @@ impl<'a> Reader<'a> {
         Self { bytes, what }
     }
 
+    pub(super) fn is_at_end(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     fn take<const N: usize>(&mut self) -> Result<[u8; N], Corrupt> {
         let (head, rest) = self.bytes.split_first_chunk::<N>().ok_or(Corrupt(self.what))?;
         self.bytes = rest;
@@ -228,7 +243,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What the store counts.
+/// What the store counts, as of the last batch of messages in the database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counters {
     /// The last position that was given.
@@ -239,10 +254,6 @@ pub(super) struct Counters {
     pub(super) waiting: u64,
     /// How many dead letters there are.
     pub(super) dead: u64,
-    /// The last epoch of a claim.
-    pub(super) epoch: u64,
-    /// The number of the device log's last entry.
-    pub(super) log: u64,
 }
 
 impl Counters {
@@ -254,8 +265,6 @@ impl Counters {
             .id(id)
             .u64(self.waiting)
             .u64(self.dead)
-            .u64(self.epoch)
-            .u64(self.log)
             .end()
     }
 
@@ -265,8 +274,7 @@ impl Counters {
         let is_known = reader.u8()? == 1;
         let newest = Some(reader.id()?).filter(|_| is_known);
         let (waiting, dead) = (reader.u64()?, reader.u64()?);
-        let (epoch, log) = (reader.u64()?, reader.u64()?);
-        Ok(Self { position, newest, waiting, dead, epoch, log })
+        Ok(Self { position, newest, waiting, dead })
     }
 }
 
@@ -319,7 +327,8 @@ impl Place {
 
     /// The key of the record in the order of expiry.
     pub(super) fn expiry_record(&self) -> Vec<u8> {
-        expiry_record(ExpiryCursor { expires_at: self.expires_at, id: self.id })
+        let cursor = ExpiryCursor { expires_at: self.expires_at, id: self.id };
+        expiry_record(cursor, self.position)
     }
 
     /// The place at the end of a record's key.
@@ -330,9 +339,10 @@ impl Place {
     }
 }
 
-/// The key of a record in the order of expiry.
-pub(super) fn expiry_record(cursor: ExpiryCursor) -> Vec<u8> {
-    Writer::with_capacity(20).time(cursor.expires_at).id(cursor.id).end()
+/// The key of a record in the order of expiry. With the position, so that an id which is removed and
+/// kept again has another record.
+pub(super) fn expiry_record(cursor: ExpiryCursor, position: u64) -> Vec<u8> {
+    Writer::with_capacity(28).time(cursor.expires_at).id(cursor.id).u64(position).end()
 }
 
 /// The place in the order of expiry that such a key names.

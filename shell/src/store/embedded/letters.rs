@@ -14,7 +14,7 @@ use steadfast_core::time::Time;
 impl Engine {
     /// Carries the operation out.
     pub(super) fn dead_op(&mut self, op: DeadOp) -> Result<DeadAnswer, Fault> {
-        self.flush()?;
+        self.spill()?;
         Ok(match op {
             DeadOp::List { filter, after, limit } => {
                 let mut listed = Vec::new();
@@ -109,10 +109,10 @@ impl Engine {
             self.counters.waiting += 1;
             requeued.push(id);
             if self.batch.len() > MANY_RECORDS {
-                self.flush()?;
+                self.spill()?;
             }
         }
-        self.flush()?;
+        self.spill()?;
         Ok(requeued)
     }
 
@@ -125,10 +125,10 @@ impl Engine {
         for (key, at, id) in &doomed {
             self.drop_letter(key, *at, *id);
             if self.batch.len() > MANY_RECORDS {
-                self.flush()?;
+                self.spill()?;
             }
         }
-        self.flush()?;
+        self.spill()?;
         Ok(doomed.len() as u64)
     }
 }

@@ -3,8 +3,8 @@
 use super::disk::{Fault, records_from};
 use super::engine::{Engine, FreshMessage, MANY_RECORDS};
 use super::layout::{
-    Body, First, Letter, Place, Writer, death_of_key_record, death_record, expiry_cursor,
-    expiry_record, letter_record, name_end, name_end_record, name_record, names, state,
+    Body, Corrupt, First, Letter, Place, Writer, death_of_key_record, death_record, expiry_cursor,
+    expiry_record, letter_record, name_end, name_end_record, name_record, names, prefix, state,
     tagged_prefix,
 };
 use super::mailboxes::{Entry, Last};
@@ -15,7 +15,9 @@ use std::hash::{BuildHasher, Hasher};
 use std::ops::Bound;
 use steadfast_core::id::{Key, MessageId};
 use steadfast_core::record::DeathReason;
-use steadfast_core::store::{Append, Appended, DeadCursor, Expired, ExpiryCursor, Loaded, Retry};
+use steadfast_core::store::{
+    Append, Appended, DeadCursor, Expired, ExpiryCursor, Loaded, Retry, StoredMessage,
+};
 use steadfast_core::time::Time;
 
 /// What is known of a push's name.
@@ -92,7 +94,7 @@ impl Engine {
         self.first_name_end = self.first_name_end.min(first.end());
         self.batch.insert(&self.disk.names, name_record(key, name), first.encode());
         self.batch.insert(&self.disk.names, name_end_record(first.end(), key, name), *b"");
-        self.flush()
+        self.spill()
     }
 
     /// Drops the records of names whose windows are over, the oldest first.
@@ -100,7 +102,6 @@ impl Engine {
         if self.first_name_end >= now {
             return Ok(());
         }
-        self.flush()?;
         let from = Writer::tagged(names::BY_END).time(self.first_name_end).end();
         self.first_name_end = now;
         let all = records_from(&self.disk.names, &[names::BY_END], Bound::Included(from));
@@ -119,7 +120,7 @@ impl Engine {
             }
             self.batch.remove(&self.disk.names, record);
         }
-        self.flush()
+        self.commit()
     }
 
     fn fingerprint(&self, payload: &[u8]) -> (u64, u128) {
@@ -152,8 +153,7 @@ impl Engine {
 
     /// When a waiting message was accepted, and its payload.
     fn content(&self, key: &Key, entry: &Entry) -> Result<(Time, Bytes), Fault> {
-        if let Some(index) = self.fresh_index(entry) {
-            let message = self.fresh[index].as_ref().expect("a fresh message that waits is there");
+        if let Some(message) = self.fresh(entry) {
             return Ok((message.accepted_at, message.payload.clone()));
         }
         let body = self.body(key, &entry.place)?;
@@ -163,7 +163,7 @@ impl Engine {
     /// Reads a waiting message that is on disk.
     pub(super) fn body(&self, key: &Key, place: &Place) -> Result<Body, Fault> {
         let record = self.disk.messages.get(place.record(key))?;
-        let record = record.ok_or(super::layout::Corrupt("a waiting message"))?;
+        let record = record.ok_or(Corrupt("a waiting message"))?;
         Ok(Body::decode(&record.into())?)
     }
 
@@ -205,18 +205,53 @@ impl Engine {
         max_messages: u32,
         max_bytes: u64,
     ) -> Result<Loaded, Fault> {
-        self.flush()?;
         let mailbox = Self::mailbox(&mut self.mailboxes, &self.disk, key)?;
         let deaths = mailbox.deaths;
         let tail = mailbox.entries.back().map(|entry| entry.place.position);
-        let count = mailbox.entries.len().min(max_messages as usize);
-        let mut messages = Vec::new();
-        if let Some(first) = mailbox.entries.front().filter(|_| count > 0) {
-            // What lies before it are marks of removed ones.
-            let from = Bound::Included(first.place.record(key));
-            messages = self.read(key, from, count, max_bytes)?;
-        }
+        let messages = self.read(key, None, max_messages as usize, max_bytes)?;
         Ok(Loaded { messages, tail, deaths })
+    }
+
+    /// The first messages of a key behind a position: at most `count`, and none behind the one that
+    /// reaches `max_bytes`.
+    pub(super) fn read(
+        &mut self,
+        key: &Key,
+        after: Option<u64>,
+        count: usize,
+        max_bytes: u64,
+    ) -> Result<Vec<StoredMessage>, Fault> {
+        let mailbox = Self::mailbox(&mut self.mailboxes, &self.disk, key)?;
+        let start = after.map_or(0, |after| {
+            mailbox.entries.partition_point(|entry| entry.place.position <= after)
+        });
+        let entries: Vec<Entry> = mailbox.entries.range(start..).take(count).copied().collect();
+        // What lies before the first in the database are marks of removed ones.
+        let first = entries.iter().find(|entry| self.fresh(entry).is_none());
+        let from = first.map_or(Bound::Unbounded, |it| Bound::Included(it.place.record(key)));
+        let mut records = records_from(&self.disk.messages, &prefix(key), from);
+        let mut messages = Vec::with_capacity(entries.len());
+        let mut bytes = 0;
+        for Entry { place, .. } in &entries {
+            let fresh = self.fresh(&entries[messages.len()]);
+            let body = match fresh {
+                Some(fresh) => Body::new(fresh.accepted_at, fresh.payload.clone()),
+                None => loop {
+                    let record = records.next().ok_or(Corrupt("a waiting message"))?;
+                    let (record, body) = record.into_inner()?;
+                    // Others are removed, but not from the database yet.
+                    if Place::decode(&record)? == *place {
+                        break Body::decode(&body.into())?;
+                    }
+                },
+            };
+            bytes += body.payload.len() as u64;
+            messages.push(body.at(*place));
+            if bytes >= max_bytes {
+                break;
+            }
+        }
+        Ok(messages)
     }
 
     /// Forgets messages of a key, waiting or dead; returns how many were dead.
@@ -228,7 +263,7 @@ impl Engine {
             }
             if let Some(letter) = self.letter(key, *id)? {
                 self.drop_letter(key, letter.at, *id);
-                self.flush()?;
+                self.spill()?;
                 withdrawn += 1;
             }
         }
@@ -241,19 +276,14 @@ impl Engine {
         let Some(index) = mailbox.index(id) else { return Ok(false) };
         let entry = mailbox.entries.remove(index).expect("its index was just found");
         self.counters.waiting -= 1;
-        if let Some(index) = self.fresh_index(&entry) {
-            self.fresh[index] = None;
-        } else {
-            self.batch.remove(&self.disk.messages, entry.place.record(key));
-            self.batch.remove(&self.disk.expiry, entry.place.expiry_record());
-        }
+        self.drop_message(key, &entry);
         Ok(true)
     }
 
     /// Notes failed tries of waiting messages. A number that is not larger than the known one is
     /// old news, and so is its `not_before`.
     pub(super) fn retry(&mut self, key: &Key, retries: &[Retry]) -> Result<(), Fault> {
-        self.flush()?;
+        self.spill()?;
         let mut bodies: BTreeMap<u64, (Place, Body)> = BTreeMap::new();
         for Retry { id, tries, not_before } in retries {
             let mailbox = Self::mailbox(&mut self.mailboxes, &self.disk, key)?;
@@ -272,7 +302,7 @@ impl Engine {
         for (place, body) in bodies.into_values() {
             self.batch.insert(&self.disk.messages, place.record(key), body.encode());
         }
-        self.flush()
+        self.spill()
     }
 
     /// Turns those messages that wait for the key into dead letters; returns them in the order
@@ -284,7 +314,7 @@ impl Engine {
         at: Time,
         reason: DeathReason,
     ) -> Result<Vec<MessageId>, Fault> {
-        self.flush()?;
+        self.spill()?;
         let mut buried = Vec::new();
         for id in ids {
             let mailbox = Self::mailbox(&mut self.mailboxes, &self.disk, key)?;
@@ -307,10 +337,10 @@ impl Engine {
             self.counters.dead += 1;
             buried.push(id);
             if self.batch.len() > MANY_RECORDS {
-                self.flush()?;
+                self.spill()?;
             }
         }
-        self.flush()?;
+        self.spill()?;
         Ok(buried)
     }
 
@@ -330,28 +360,32 @@ impl Engine {
         after: Option<ExpiryCursor>,
         limit: u32,
     ) -> Result<Vec<Expired>, Fault> {
-        self.flush()?;
+        if self.memory_expiry <= now {
+            self.spill()?;
+        }
+        // Behind all records of the place, or at its first.
         let start = match (after, self.first_expiry) {
-            (Some(after), _) => Bound::Excluded(expiry_record(after)),
-            (None, Some(first)) => Bound::Included(expiry_record(first)),
+            (Some(after), _) => Bound::Excluded(expiry_record(after, u64::MAX)),
+            (None, Some(first)) => Bound::Included(expiry_record(first, 0)),
             (None, None) => Bound::Unbounded,
         };
         let last = MessageId { incarnation: u32::MAX, counter: u64::MAX };
-        let end = ExpiryCursor { expires_at: now, id: last };
+        let now = ExpiryCursor { expires_at: now, id: last };
+        let end = expiry_record(now, u64::MAX);
         if let Bound::Included(first) | Bound::Excluded(first) = &start
-            && *first > expiry_record(end)
+            && *first >= end
         {
             return Ok(Vec::new());
         }
         let mut expired = Vec::new();
-        let range = (start, Bound::Included(expiry_record(end)));
+        let range = (start, Bound::Included(end));
         for record in self.disk.expiry.range::<Vec<u8>, _>(range).take(limit as usize) {
             let (record, text) = record.into_inner()?;
-            let text = str::from_utf8(&text).map_err(|_| super::layout::Corrupt("an expiry"))?;
+            let text = str::from_utf8(&text).map_err(|_| Corrupt("an expiry"))?;
             expired.push(Expired { key: Key::new(text), cursor: expiry_cursor(&record)? });
         }
         if after.is_none() && limit > 0 {
-            self.first_expiry = Some(expired.first().map_or(end, |first| first.cursor));
+            self.first_expiry = Some(expired.first().map_or(now, |first| first.cursor));
         }
         Ok(expired)
     }

@@ -2,9 +2,13 @@
 //!
 //! The event loop hands over what a turn has asked for at once, and gets all answers of a batch at
 //! once ([`handoff`]). The thread ([`thread`]) takes whatever has queued as one batch, carries it out
-//! ([`engine`]), syncs the journal, and answers. So nothing is answered that is not durable, one
-//! sync serves as many operations as came during the last, and a message that is appended and
-//! removed within one batch is never written.
+//! ([`engine`]), makes it durable, and answers. So nothing is answered that is not durable, one sync
+//! serves as many operations as came during the last, and a message that is appended and removed
+//! within one batch is never written.
+//!
+//! Messages and removals are written to a log first ([`wal`]), and what is still waiting when the log
+//! has grown goes to the database in bulk. Most messages are confirmed before and never get there:
+//! that made the store's thread four times as cheap for live traffic.
 //!
 //! After a fault everything in the batch is answered [`Failed`](steadfast_core::store::Answer::Failed):
 //! it may or may not have happened. fjall takes no more writes then, so the database is closed and
@@ -13,14 +17,15 @@
 //!
 //! # On disk
 //!
-//! `DIRECTORY/store` is a fjall database of format 3 with these keyspaces; [`layout`] has the
-//! encodings. `K` is a key's text with its end marked, `id` is incarnation (4 bytes) and counter (8),
+//! `DIRECTORY/store` is a fjall database of format 3, and in it the log, `ahead.log`. What the log says
+//! comes after what the database says if the log's generation is greater than the database's. These
+//! are the keyspaces; [`layout`] has the encodings. `K` is a key's text with its end marked, `id` is incarnation (4 bytes) and counter (8),
 //! times are microseconds since 1970 (8).
 //!
 //! | keyspace | key | value |
 //! |---|---|---|
 //! | `messages` | K, position (8), id, expiry | accepted at, tries (4), not before, earlier deaths, payload |
-//! | `expiry` | expiry, id | the key's text |
+//! | `expiry` | expiry, id, position (8) | the key's text |
 //! | `letters` | `l`, K, id | death, reason, position, id, expiry, and what `messages` has |
 //! | | `t`, death, id | the key's text |
 //! | | `k`, K, death, id | |
@@ -28,8 +33,10 @@
 //! | | `o`, end of the window, K, name | |
 //! | `state` | `v` | the layout's version (4): 1 |
 //! | | `i` | the last incarnation (4) |
-//! | | `n` | last position, newest id, how many wait, how many are dead, last epoch, last log number |
-//! | | `s` | 16 random bytes: the secret of the hashes in `names` |
+//! | | `n` | last position, newest id, how many wait, how many are dead |
+//! | | `g` | the last generation of the log that is in the database (8) |
+//! | | `e`, `m` | the last epoch, the last number in the device log (8 each) |
+//! | | `s` | 16 random bytes: the secret of the hashes in `names` and the checksums in the log |
 //! | | `d`, K | how many of the key's messages ever died (8) |
 //! | | `l`, node | end of its lease |
 //! | | `c`, K | epoch (8), node |
@@ -40,7 +47,13 @@
 //!
 //! A mailbox is the range of its K in `messages`, in order and with its payloads in place, so that a
 //! load is one scan. Which messages a mailbox has is kept in a bounded cache ([`mailboxes`]) and read
-//! from the keys of that range when it is not there. Messages are not kept in memory.
+//! from the keys of that range when it is not there. Messages are kept in memory only while the log
+//! alone has them.
+//!
+//! The log is a sequence of batches: generation (8), length of the payload (4), SipHash-1-3 of both
+//! under the secret (8), payload. Its entries are `1`, position, id, expiry, accepted at, key, payload
+//! of a message that was appended, and `2`, position, id, expiry, key of one that is gone; key and
+//! payload with their lengths (4) in front.
 
 mod disk;
 mod engine;
@@ -57,6 +70,7 @@ mod tests;
 mod thread;
 #[cfg(test)]
 mod trouble;
+mod wal;
 
 pub use health::{Batch, Failing, Health, State};
 

@@ -29,7 +29,7 @@ impl Engine {
                 let is_current = current.is_some_and(|(current, _)| current == epoch);
                 if is_current {
                     self.batch.remove(&self.disk.state, record);
-                    self.flush()?;
+                    self.commit()?;
                 }
                 Ok(ClaimAnswer::Released(is_current))
             }
@@ -50,9 +50,9 @@ impl Engine {
             }
         }
         // Records of one batch must not contradict each other.
-        self.flush()?;
+        self.commit()?;
         self.batch.insert(&self.disk.state, lease_record(node), until.as_micros().to_be_bytes());
-        self.flush()
+        self.commit()
     }
 
     /// Takes a key from whoever has it. A claim needs no lease, but holds nothing without one.
@@ -65,10 +65,10 @@ impl Engine {
             let end = lease.map(|end| Reader::new(&end, "a lease").time()).transpose()?;
             before = Some(holder).filter(|it| *it != node && end.is_some_and(|end| end > now));
         }
-        self.counters.epoch += 1;
-        let epoch = self.counters.epoch;
+        let epoch = self.disk.number(state::EPOCH)? + 1;
+        self.batch.insert(&self.disk.state, state::EPOCH, epoch.to_be_bytes());
         self.batch.insert(&self.disk.state, record, encode_claim(epoch, &node));
-        self.flush()?;
+        self.commit()?;
         Ok(ClaimAnswer::Claimed { epoch, before })
     }
 
@@ -103,7 +103,7 @@ impl Engine {
         self.batch.insert(&self.disk.state, expiry, *b"");
         self.batch.insert(&self.disk.state, session_record(&session.id), encode_session(session));
         self.first_session_expiry = self.first_session_expiry.min(session.expires_at);
-        self.flush()
+        self.commit()
     }
 
     /// Drops some sessions that have expired. Since time never goes backward within a run, nobody
@@ -128,7 +128,7 @@ impl Engine {
             self.batch.remove(&self.disk.state, record);
         }
         self.first_session_expiry = next;
-        self.flush()
+        self.commit()
     }
 
     /// Carries an operation on devices out.
@@ -139,14 +139,15 @@ impl Engine {
                 (record, encode_conn(conn))
             }
             DeviceOp::Log { device, entry } => {
-                self.counters.log += 1;
-                let record = Writer::tagged(state::DEVICE_LOG).u64(self.counters.log).end();
+                let number = self.disk.number(state::LOGGED)? + 1;
+                self.batch.insert(&self.disk.state, state::LOGGED, number.to_be_bytes());
+                let record = Writer::tagged(state::DEVICE_LOG).u64(number).end();
                 let value = Writer::default().bytes(device.as_bytes()).bytes(entry.as_bytes());
                 (record, value.end())
             }
         };
         self.batch.insert(&self.disk.state, record, value);
-        self.flush()?;
+        self.commit()?;
         Ok(Answer::DeviceKept)
     }
 }

@@ -1,35 +1,24 @@
 //! The operations on queues that serve operators: list keys and messages, purge, find, count.
 
-use super::disk::{Fault, records_from};
+use super::disk::Fault;
 use super::engine::{Engine, MANY_RECORDS};
-use super::layout::{Body, First, Place, Reader, after_prefix, escaped, name_record, prefix};
+use super::layout::{Body, First, Reader, after_prefix, escaped, name_record, prefix};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::ops::Bound;
 use steadfast_core::id::{Key, MessageId};
-use steadfast_core::store::{Found, Queue, QueueAnswer, QueueOp, StoredMessage, Target};
+use steadfast_core::store::{Found, Queue, QueueAnswer, QueueOp, Target};
 use steadfast_core::time::Time;
 
 impl Engine {
     /// Carries the operation out.
     pub(super) fn queue_op(&mut self, op: QueueOp) -> Result<QueueAnswer, Fault> {
-        self.flush()?;
         Ok(match op {
             QueueOp::Keys { prefix, after, limit } => {
                 QueueAnswer::Keys(self.queues(&prefix, after.as_ref(), limit)?)
             }
             QueueOp::Messages { key, after, max_messages, max_bytes } => {
-                let from = match after {
-                    // No position is greater than that, and nothing is behind it.
-                    Some(u64::MAX) => return Ok(QueueAnswer::Messages(Vec::new())),
-                    Some(after) => {
-                        let mut record = prefix(&key);
-                        record.extend_from_slice(&(after + 1).to_be_bytes());
-                        Bound::Included(record)
-                    }
-                    None => Bound::Unbounded,
-                };
-                QueueAnswer::Messages(self.read(&key, from, max_messages as usize, max_bytes)?)
+                QueueAnswer::Messages(self.read(&key, after, max_messages as usize, max_bytes)?)
             }
             QueueOp::Purge { key, ids, spare, limit } => {
                 QueueAnswer::Purged(self.clear(&key, ids, &spare, limit)?)
@@ -40,31 +29,9 @@ impl Engine {
         })
     }
 
-    /// The first messages of a key from a record on: at most `count`, and none behind the one that
-    /// reaches `max_bytes`. What is not committed is not seen.
-    pub(super) fn read(
-        &self,
-        key: &Key,
-        from: Bound<Vec<u8>>,
-        count: usize,
-        max_bytes: u64,
-    ) -> Result<Vec<StoredMessage>, Fault> {
-        let mut messages = Vec::new();
-        let mut bytes = 0;
-        for record in records_from(&self.disk.messages, &prefix(key), from).take(count) {
-            let (record, body) = record.into_inner()?;
-            let message = Body::decode(&Bytes::from(body))?.at(Place::decode(&record)?);
-            bytes += message.payload.len() as u64;
-            messages.push(message);
-            if bytes >= max_bytes {
-                break;
-            }
-        }
-        Ok(messages)
-    }
-
     /// The keys for which messages wait, in order.
-    fn queues(&self, text: &str, after: Option<&Key>, limit: u32) -> Result<Vec<Queue>, Fault> {
+    fn queues(&mut self, text: &str, after: Option<&Key>, limit: u32) -> Result<Vec<Queue>, Fault> {
+        self.spill()?;
         let beginning = escaped(text);
         let mut start = beginning.clone();
         if let Some(after) = after {
@@ -124,16 +91,16 @@ impl Engine {
                 cleared.push(id);
             }
             if self.batch.len() > MANY_RECORDS {
-                self.flush()?;
+                self.spill()?;
             }
         }
-        self.flush()?;
+        self.spill()?;
         Ok(cleared)
     }
 
     /// Where a message of a key is.
     pub(super) fn locate(&mut self, key: Key, target: Target, now: Time) -> Result<Found, Fault> {
-        self.flush()?;
+        self.spill()?;
         let (id, otherwise) = match target {
             Target::Id(id) => (id, Found::Unknown),
             Target::Name(name) => {
@@ -159,7 +126,7 @@ impl Engine {
     /// Recounts what waits, to compare. Walks everything: for tests.
     #[cfg(test)]
     pub(super) fn count_waiting(&mut self) -> Result<u64, Fault> {
-        self.flush()?;
+        self.spill()?;
         Ok(self.disk.messages.iter().count() as u64)
     }
 }

@@ -44,14 +44,13 @@ fn equivalent(operations: &[Op], batches: &[(usize, u32)]) -> Result<(), TestCas
         let (batch, others) = rest.split_at((*len).min(rest.len()));
         rest = others;
         compare(&mut judge, &mut engine, batch)?;
-        engine.flush().unwrap();
         engine.sync().unwrap();
         if *fate == 0 && !rest.is_empty() {
             engine = reopen(engine, directory.path());
         }
     }
     compare(&mut judge, &mut engine, rest)?;
-    engine.flush().unwrap();
+    engine.sync().unwrap();
     engine = reopen(engine, directory.path());
     prop_assert_eq!(engine.count_waiting().unwrap(), judge.model().counts().waiting);
     let now = operations.iter().filter_map(time_of).max().unwrap_or(Time::EPOCH);
@@ -158,7 +157,7 @@ impl Store {
     fn new(trouble: Trouble) -> Self {
         let directory = tempfile::tempdir_in(scratch()).unwrap();
         let mut engine = Engine::open(directory.path()).unwrap();
-        engine.disk.trouble = trouble;
+        engine.trouble(&trouble);
         let backend = Embedded::start_thread(directory.path().to_owned(), engine, 1).unwrap();
         Self { backend: Some(backend), directory, asked: 0 }
     }
@@ -252,15 +251,14 @@ fn what_is_removed_in_the_same_batch_is_never_written() {
     let mut engine = Engine::open(directory.path()).unwrap();
     let steps = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&steps);
-    engine.disk.trouble = Trouble::new(move |step| {
+    engine.trouble(&Trouble::new(move |step| {
         log.lock().unwrap().push(step);
         Ok(())
-    });
+    }));
     let batch = |engine: &mut Engine, operations: Vec<Op>| {
         for op in operations {
             engine.apply(op).unwrap();
         }
-        engine.flush().unwrap();
         engine.sync().unwrap();
         std::mem::take(&mut *steps.lock().unwrap())
     };
@@ -424,4 +422,85 @@ fn what_waits_for_a_stalled_disk_is_bounded() {
     let (asked, refused) = (300, u32::try_from(answers.len()).unwrap());
     store.asked = asked - refused;
     assert!(store.answers(asked - refused).iter().all(is_stored));
+}
+
+/// The log of a store, to be damaged.
+fn log_of(directory: &Path) -> PathBuf {
+    directory.join("ahead.log")
+}
+
+/// A store that has messages in its log only: two batches of two.
+fn logged() -> tempfile::TempDir {
+    let directory = tempfile::tempdir_in(scratch()).unwrap();
+    let mut engine = Engine::open(directory.path()).unwrap();
+    for counters in [[1, 2], [3, 4]] {
+        for counter in counters {
+            engine.apply(small(counter)).unwrap();
+        }
+        engine.sync().unwrap();
+    }
+    directory
+}
+
+fn waiting(directory: &Path) -> Vec<u64> {
+    counters(&Engine::open(directory).unwrap().apply(load()).unwrap())
+}
+
+#[test]
+fn an_interrupted_write_of_the_log_takes_back_its_own_batch_only() {
+    let whole = fs::read(log_of(logged().path())).unwrap();
+    for cut in [0, 1, whole.len() / 4, whole.len() / 2] {
+        let directory = logged();
+        let log = fs::OpenOptions::new().write(true).open(log_of(directory.path())).unwrap();
+        log.set_len((whole.len() - cut) as u64).unwrap();
+        let expected: &[u64] = match cut {
+            0 => &[1, 2, 3, 4],
+            cut if cut <= whole.len() / 2 => &[1, 2],
+            _ => &[],
+        };
+        assert_eq!(waiting(directory.path()), expected, "{cut} bytes are missing");
+    }
+}
+
+#[test]
+fn a_flipped_bit_of_the_log_is_noticed() {
+    let directory = logged();
+    let mut bytes = fs::read(log_of(directory.path())).unwrap();
+    let middle = bytes.len() * 3 / 4;
+    bytes[middle] ^= 1;
+    fs::write(log_of(directory.path()), bytes).unwrap();
+    assert_eq!(waiting(directory.path()), [1, 2]);
+}
+
+#[test]
+fn what_an_earlier_generation_of_the_log_says_is_over() {
+    let directory = logged();
+    let old = fs::read(log_of(directory.path())).unwrap();
+    let mut engine = Engine::open(directory.path()).unwrap();
+    engine.apply(Op::Remove { key: key(), ids: vec![id(1), id(2), id(3)] }).unwrap();
+    engine.sync().unwrap();
+    drop(engine);
+    assert_eq!(waiting(directory.path()), [4]);
+    // As if the file had been left as it was when the database took it over.
+    fs::write(log_of(directory.path()), old).unwrap();
+    assert_eq!(waiting(directory.path()), [4], "what was removed stays removed");
+}
+
+#[test]
+fn a_log_that_has_grown_begins_again() {
+    let directory = tempfile::tempdir_in(scratch()).unwrap();
+    let mut engine = Engine::open(directory.path()).unwrap();
+    let payload = Bytes::from(vec![b'x'; 1 << 20]);
+    for counter in 1..=100 {
+        engine.apply(append(counter, payload.clone())).unwrap();
+        if counter > 1 {
+            let ids = vec![id(counter - 1)];
+            engine.apply(Op::Remove { key: key(), ids }).unwrap();
+        }
+        engine.sync().unwrap();
+    }
+    drop(engine);
+    let size = fs::metadata(log_of(directory.path())).unwrap().len();
+    assert!(size < 40 << 20, "the log has {size} bytes");
+    assert_eq!(waiting(directory.path()), [100]);
 }

@@ -2,7 +2,7 @@
 
 use super::disk::Fault;
 use super::engine::Engine;
-use super::handoff::{Handoff, Pace, Taken};
+use super::handoff::{Handoff, Taken};
 use super::health::{Batch, Health};
 use std::io;
 use std::path::PathBuf;
@@ -12,8 +12,6 @@ use std::time::{Duration, Instant, SystemTime};
 use steadfast_core::id::OpId;
 use steadfast_core::store::{Answer, Op};
 
-/// How long operations are collected; see `docs/benchmarks.md`.
-const PACE: Pace = Pace { between: Duration::from_millis(1), idle: Duration::from_millis(20) };
 /// After a fault, the database is opened again no more often than this.
 const RETRY: Duration = Duration::from_millis(500);
 /// How often the space on disk is looked at.
@@ -28,9 +26,11 @@ pub(super) struct Worker {
     engine: Option<Engine>,
     /// What the last fault was.
     why: String,
-    /// When the last batch began, and when opening was last tried.
+    /// When the last batch began.
     began: Instant,
+    /// When opening was last tried.
     tried: Instant,
+    /// When the space on disk was last looked at.
     looked: Option<Instant>,
     #[cfg(test)]
     pub(super) trouble: super::trouble::Trouble,
@@ -69,7 +69,7 @@ impl Worker {
         let (mut spare, mut answers) = (Vec::new(), Vec::new());
         loop {
             let patience = self.engine.is_none().then_some(RETRY);
-            let taken = self.handoff.take(spare, self.began, PACE, patience);
+            let taken = self.handoff.take(spare, patience);
             let Taken { mut operations, bytes, is_last } = taken;
             self.began = Instant::now();
             if self.engine.is_none() {
@@ -139,7 +139,7 @@ impl Worker {
         }
         let opened = Engine::open(&self.directory).and_then(|mut engine| {
             #[cfg(test)]
-            engine.disk.trouble.clone_from(&self.trouble);
+            engine.trouble(&self.trouble);
             engine.probe()?;
             Ok(engine)
         });
@@ -174,6 +174,5 @@ fn carry_out(
     }
     answers.extend(left.map(|(id, _)| (id, Answer::Failed(String::new()))));
     outcome?;
-    engine.flush()?;
     engine.sync()
 }

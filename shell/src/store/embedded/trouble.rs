@@ -28,9 +28,9 @@ impl Trouble {
     }
 
     /// The step's fate.
-    pub(super) fn strike(&self, step: Step) -> Result<(), fjall::Error> {
+    pub(super) fn strike(&self, step: Step) -> io::Result<()> {
         let mut fate = self.fate.lock().unwrap_or_else(PoisonError::into_inner);
-        fate.as_mut().map_or(Ok(()), |fate| fate(step)).map_err(fjall::Error::Io)
+        fate.as_mut().map_or(Ok(()), |fate| fate(step))
     }
 }
 
