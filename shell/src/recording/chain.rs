@@ -2,7 +2,7 @@
 //! frames.
 
 use super::format::{
-    Begins, End, Entry, FRAME_HEAD, Head, Kind, MAGIC, PREAMBLE, VERSION, read_entry,
+    Begins, End, Entry, FRAME_HEAD, Head, Kind, MAGIC, PREAMBLE, PROGRAM, VERSION, read_entry,
 };
 use super::segment;
 use serde::de::DeserializeOwned;
@@ -114,6 +114,13 @@ impl Link {
             Frame::Whole(..) => return Err(reader.damaged("does not begin with its head")),
             Frame::Torn(_) | Frame::None => None,
         };
+        if let Some(head) = head.as_ref().filter(|head| head.program != PROGRAM) {
+            return Err(format!(
+                "{} was recorded by steadfast {}, and this is {PROGRAM}; replay it with that version",
+                path.display(),
+                head.program
+            ));
+        }
         if let Some(head) = head.as_ref().filter(|head| head.number != number) {
             return Err(format!(
                 "{} was written as segment {}: it was renamed, and is out of its order; {REMEDY}",

@@ -16,8 +16,11 @@ use steadfast_core::time::{Span, Time};
 /// What every segment begins with.
 pub const MAGIC: [u8; 8] = *b"STEADREC";
 
-/// The version of the format. It changes with the shape of anything that is written, the state of
-/// the gateway included: recordings are replayed by the version that made them.
+/// The version of this program: recordings are replayed by the version that made them.
+pub const PROGRAM: &str = env!("CARGO_PKG_VERSION");
+
+/// The version of the format. Between two versions of the program it changes with the shape of
+/// anything that is written, the state of the gateway included.
 pub const VERSION: u16 = 1;
 
 /// How long magic and version are.

@@ -421,6 +421,25 @@ fn a_segment_that_cannot_be_begun_ends_the_recording() {
 }
 
 #[test]
+fn another_version_of_the_program_is_named() {
+    let directory = TempDir::new().unwrap();
+    let options = options(&directory, 600, 0);
+    record(&options, 1, Session::back_end);
+    let path = &segments(&options)[0];
+    let reader = Reader::open(path).unwrap().0;
+    rewrite(path, |kind, content| {
+        if kind == Kind::Head {
+            let mut head: format::Head = reader.decode(content).unwrap();
+            "0.0.7".clone_into(&mut head.program);
+            content.clear();
+            format::write(&head, content);
+        }
+    });
+    let text = refusal(replay(&options.file));
+    assert!(text.contains("was recorded by steadfast 0.0.7"), "{text}");
+}
+
+#[test]
 fn what_is_no_recording_is_refused() {
     let directory = TempDir::new().unwrap();
     let options = options(&directory, 600, 0);

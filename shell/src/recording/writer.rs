@@ -1,7 +1,7 @@
 //! The thread that writes a recording.
 
 use super::Options;
-use super::format::{Begins, EndReason, Head, Origin};
+use super::format::{Begins, EndReason, Head, Origin, PROGRAM};
 use super::queue::{Found, Item, Queue};
 use super::segment::{self, Segment};
 use crate::journal::{Journal, Trouble};
@@ -72,7 +72,7 @@ impl Writer {
             first_event: 1,
             at,
             origin,
-            program: env!("CARGO_PKG_VERSION").to_owned(),
+            program: PROGRAM.to_owned(),
         };
         let segment = Segment::create(&base, &head, None)
             .map_err(|error| naming(&segment::path_of(&base, number), error))?;
