@@ -183,8 +183,29 @@ pub(super) fn read_entry(bytes: &mut &[u8], last: Time) -> Result<Entry, postcar
 
 /// Appends the postcard form of `value`.
 pub(super) fn write<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) {
-    let taken = std::mem::take(bytes);
-    *bytes = postcard::to_extend(value, taken).expect("memory takes whatever our types become");
+    let written = postcard::serialize_with_flavor(value, Onto(bytes));
+    written.expect("memory takes whatever our types become");
+}
+
+/// The end of a vector: whole slices are copied at once.
+struct Onto<'a>(&'a mut Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Onto<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
 }
 
 /// A whole frame.
