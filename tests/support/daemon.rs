@@ -3,7 +3,7 @@
 //! It runs in an empty directory of its own, listens on free ports, and is killed and reaped when
 //! the test is over, however the test ends. `STEADFAST_BIN` names another binary to test.
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -96,6 +96,18 @@ impl Daemon {
         self.process.wait(limit)
     }
 
+    /// Ends it as a crash does.
+    pub(crate) fn crash(mut self) {
+        self.process.signal(Signal::KILL);
+        assert!(self.process.wait(READY_TIMEOUT).is_some(), "nothing survives this signal");
+    }
+
+    /// Lets writes beyond this place of a file fail.
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+        let limit = Rlimit { current: bytes, maximum: None };
+        prlimit(Some(self.process.pid()), Resource::Fsize, limit).expect("it is our own child");
+    }
+
     /// What it wrote last.
     pub(crate) fn output(&self) -> String {
         self.process.output()
@@ -167,9 +179,12 @@ impl Process {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("the child has not been reaped");
+    }
+
+    fn pid(&self) -> Pid {
         let pid = i32::try_from(self.child.id()).expect("process ids are small");
-        let pid = Pid::from_raw(pid).expect("process ids are not 0");
-        kill_process(pid, signal).expect("the child has not been reaped");
+        Pid::from_raw(pid).expect("process ids are not 0")
     }
 
     pub(crate) fn output(&self) -> String {

@@ -48,6 +48,7 @@ fn serve(settings: &Settings) -> Result<(), String> {
     let seed = settings.seed.map_or_else(os_seed, Ok).map_err(|error| {
         format!("cannot draw a seed from the operating system: {error}; set seed")
     })?;
+    signals::survive_file_limit().map_err(|error| format!("cannot handle signals: {error}"))?;
     let result = with_store(settings, seed, &logs);
     logs.finish(Duration::from_secs(5));
     result

@@ -1,6 +1,6 @@
-//! SIGTERM and SIGINT: the first asks for a stop, the second ends the process at once.
+//! SIGTERM and SIGINT: the first asks for a stop, the second ends the process at once. SIGXFSZ: nothing.
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 use std::io;
@@ -27,5 +27,17 @@ pub(crate) fn on_first(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
             stop();
         }
     })?;
+    Ok(())
+}
+
+/// Lets a write beyond the limit on file sizes (`ulimit -f`) fail like one to a full disk, where it
+/// would end the process.
+///
+/// # Errors
+///
+/// When the operating system refuses the handler.
+pub(crate) fn survive_file_limit() -> io::Result<()> {
+    // What matters is that there is a handler; the flag is read by nobody.
+    flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     Ok(())
 }

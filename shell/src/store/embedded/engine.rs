@@ -27,9 +27,9 @@ use steadfast_core::store::{Answer, ExpiryCursor, Op};
 use steadfast_core::time::Time;
 
 /// When so much is in memory it goes to the database.
-const MANY_BYTES: usize = 16 << 20;
+const MANY_BYTES: usize = 8 << 20;
 /// When the log is as large as that, it begins again.
-const MANY_LOGGED: u64 = 32 << 20;
+const MANY_LOGGED: u64 = 24 << 20;
 /// So many removals go to the database too, and so many records at once.
 pub(super) const MANY_RECORDS: usize = 16 << 10;
 /// How many expired names are dropped by each look for expired messages.

@@ -13,7 +13,7 @@ use steadfast_core::id::{Key, MessageId};
 use steadfast_core::time::Time;
 
 /// Half of the cache: so many mailboxes and messages together.
-const HALF: usize = 60_000;
+const HALF: usize = 40_000;
 
 /// The mailboxes that are known.
 #[derive(Debug, Default)]
