@@ -23,7 +23,7 @@ fn line(key: &str, number: usize) -> String {
 
 /// What a client of this key gets, once the last of these has come.
 fn receive(daemon: &Daemon, key: &str, expected: &[String]) -> Vec<String> {
-    let client = WsClient::open(daemon.ws, &Open::default()).unwrap();
+    let client = WsClient::open(daemon.ws, &Open::default()).expect("the daemon listens");
     client.send_text(key.as_bytes());
     let last = expected.last().expect("something is expected").clone();
     let came = client.wait_text(SOON, |text| text == last.as_bytes());
