@@ -1,12 +1,12 @@
 //! The durable store: fjall, an embedded database, in a directory and a thread of its own.
 //!
 //! The event loop hands over what a turn has asked for at once, and gets all answers of a batch at
-//! once ([`handoff`]). The thread ([`thread`]) takes whatever has queued as one batch, carries it out
-//! ([`engine`]), makes it durable, and answers. So nothing is answered that is not durable, one sync
+//! once (`handoff`). The thread (`thread`) takes whatever has queued as one batch, carries it out
+//! (`engine`), makes it durable, and answers. So nothing is answered that is not durable, one sync
 //! serves as many operations as came during the last, and a message that is appended and removed
 //! within one batch is never written.
 //!
-//! Messages and removals are written to a log first ([`wal`]), and what is still waiting when the log
+//! Messages and removals are written to a log first (`wal`), and what is still waiting when the log
 //! has grown goes to the database in bulk. Most messages are confirmed before and never get there:
 //! that made the store's thread four times as cheap for live traffic.
 //!
@@ -19,7 +19,7 @@
 //!
 //! `DIRECTORY/store` is a fjall database of format 3, and in it the log, `ahead.log`. What the log says
 //! comes after what the database says if the log's generation is greater than the database's. These
-//! are the keyspaces; [`layout`] has the encodings. `K` is a key's text with its end marked, `id` is incarnation (4 bytes) and counter (8),
+//! are the keyspaces; `layout` has the encodings. `K` is a key's text with its end marked, `id` is incarnation (4 bytes) and counter (8),
 //! times are microseconds since 1970 (8).
 //!
 //! | keyspace | key | value |
@@ -46,7 +46,7 @@
 //! | | `L`, number (8) | device id, entry |
 //!
 //! A mailbox is the range of its K in `messages`, in order and with its payloads in place, so that a
-//! load is one scan. Which messages a mailbox has is kept in a bounded cache ([`mailboxes`]) and read
+//! load is one scan. Which messages a mailbox has is kept in a bounded cache (`mailboxes`) and read
 //! from the keys of that range when it is not there. Messages are kept in memory only while the log
 //! alone has them.
 //!
