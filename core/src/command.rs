@@ -1,6 +1,7 @@
 //! What to do: everything the [`Gateway`](crate::gateway::Gateway) asks of its caller.
 
-use crate::id::{ConnId, MessageId, OpId, PusherId};
+use crate::id::{ConnId, MessageId, OpId, PusherId, RequestId};
+use crate::operator::OperatorAnswer;
 use crate::record::Record;
 use crate::store::Op;
 use bytes::Bytes;
@@ -75,6 +76,13 @@ pub enum Command {
         op: OpId,
         /// What to do.
         request: Op,
+    },
+    /// Answer an operator.
+    Answer {
+        /// What was asked.
+        request: RequestId,
+        /// What there is to say.
+        answer: OperatorAnswer,
     },
     /// Tell people what happened: logs, metrics and test oracles are made from these.
     Record(Record),

@@ -1,6 +1,7 @@
 //! What happened: everything the [`Gateway`](crate::gateway::Gateway) is told.
 
-use crate::id::{ConnId, Key, OpId, PusherId};
+use crate::id::{ConnId, Key, OpId, PusherId, RequestId};
+use crate::operator::OperatorRequest;
 use crate::store::Answer;
 use crate::time::Span;
 use bytes::Bytes;
@@ -14,6 +15,8 @@ pub enum Event {
     Connection(ConnId, ConnEvent),
     /// Something happened on a back end's connection.
     Pusher(PusherId, PusherEvent),
+    /// An operator asks for something.
+    Operator(RequestId, OperatorRequest),
     /// The store answered the operation.
     Answered(OpId, Answer),
     /// The time of [`next_deadline`](crate::gateway::Gateway::next_deadline) has come.

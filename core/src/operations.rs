@@ -1,6 +1,6 @@
 //! Storage operations that are not answered: what each was for, and when it counts as failed.
 
-use crate::id::{MessageId, OpId};
+use crate::id::{MessageId, OpId, RequestId};
 use crate::pushers::ReplyTo;
 use crate::record::DeathReason;
 use crate::store::{Promise, Retry};
@@ -25,6 +25,20 @@ pub(crate) enum Pending {
     Expire,
     /// Dead letters are being dropped.
     TrimDead(Excess),
+    /// An operator waits for the answer.
+    Operator { mailbox: Option<u32>, request: RequestId, asked: Asked },
+}
+
+/// What has to be known of an operator's request when it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) enum Asked {
+    /// Nothing that the answer does not say.
+    Plain,
+    /// That dead letters are to wait again, whether or not it is known that they do.
+    Requeue,
+    /// Which message was looked for by its id.
+    Find(Option<MessageId>),
 }
 
 /// Which dead letters are dropped.
@@ -60,6 +74,7 @@ impl Pending {
             | Self::Remove { mailbox, .. }
             | Self::Retry { mailbox, .. }
             | Self::Bury { mailbox, .. } => Some(*mailbox),
+            Self::Operator { mailbox, .. } => *mailbox,
             Self::Expire | Self::TrimDead(_) => None,
         }
     }
@@ -74,6 +89,7 @@ impl Pending {
             Self::Bury { .. } => "bury",
             Self::Expire => "expire",
             Self::TrimDead(_) => "dead",
+            Self::Operator { .. } => "operator",
         }
     }
 }
@@ -122,6 +138,11 @@ impl Operations {
             self.deadlines.pop_front();
         }
         Some(pending)
+    }
+
+    /// How many operations are under way.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
     }
 
     /// An operation under way.

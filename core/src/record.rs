@@ -304,6 +304,16 @@ pub enum DeliveryRecord {
         /// Which message.
         id: MessageId,
     },
+    /// A dead letter waits again. Log: `[dead requeue]`.
+    Requeued {
+        /// Which message.
+        id: MessageId,
+    },
+    /// An operator dropped a waiting message. Log: `[queue purge]`.
+    Purged {
+        /// Which message.
+        id: MessageId,
+    },
     /// So many confirmed messages await their removal from the store that the key is not written
     /// to for now. Log: `[remove backlog]`.
     RemovalsBehind {
@@ -364,6 +374,11 @@ pub enum StoreRecord {
         key: Option<Key>,
         /// The how-manieth time it is tried.
         attempt: u32,
+    },
+    /// An operator dropped dead letters. Log: `[dead purge]`.
+    DeadPurged {
+        /// How many.
+        count: u64,
     },
     /// Dead letters were dropped because of `dead_keep` or `dead_limit`. Log: `[dead drop]`.
     DeadDropped {
@@ -434,6 +449,8 @@ impl DeliveryRecord {
             Self::Died { .. } => "[retry drop]",
             Self::Withdrawn { .. } => "[dead withdrawn]",
             Self::Forgotten { .. } => "[forgotten]",
+            Self::Requeued { .. } => "[dead requeue]",
+            Self::Purged { .. } => "[queue purge]",
             Self::RemovalsBehind { .. } => "[remove backlog]",
         }
     }
@@ -446,6 +463,7 @@ impl StoreRecord {
             Self::TimedOut { .. } => "[store timeout]",
             Self::Retried { .. } => "[store retry]",
             Self::DeadDropped { .. } => "[dead drop]",
+            Self::DeadPurged { .. } => "[dead purge]",
         }
     }
 }

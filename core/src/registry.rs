@@ -37,6 +37,11 @@ impl Registry {
         }
     }
 
+    /// How many mailboxes are in memory.
+    pub(crate) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
     /// The slot of the key's mailbox, if there is one in memory.
     pub(crate) fn find(&self, key: &str) -> Option<u32> {
         let slots = &self.slots;

@@ -11,11 +11,13 @@
 //! back ends `P1`, …, messages `m1`, …, storage operations `o1`, …. A [verbatim](Trace::verbatim)
 //! trace has the ids and times of the log instead.
 
+mod operator;
+
 use crate::command::{Command, FrameKind, Reply};
 use crate::event::{CloseCause, ConnEvent, Event, PusherEvent};
 use crate::id::{ConnId, MessageId, OpId, PusherId};
 use crate::record::{ConnRecord, DeliveryRecord, PushRecord, Record, StoreRecord};
-use crate::store::{Answer, Appended, DeadAnswer, DeadOp, Op};
+use crate::store::{Answer, Appended, Op};
 use crate::time::Time;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -92,6 +94,7 @@ impl Trace {
                 let (pusher, event) = (self.pusher(*id), self.pusher_event(event));
                 format!("{pusher} {event}")
             }
+            Event::Operator(_, asked) => format!("operator {}", self.operator_request(asked)),
             Event::Answered(op, answer) => {
                 let answer = self.answer(answer);
                 let name = self.ops.remove(op).unwrap_or_else(|| op.to_string());
@@ -228,6 +231,7 @@ impl Trace {
             }
             Command::Ping { conn, counter } => format!("{} ping {counter}", self.conn(*conn)),
             Command::Pong { conn, .. } => format!("{} pong", self.conn(*conn)),
+            Command::Answer { answer, .. } => format!("answer {}", self.operator_answer(answer)),
             Command::ReportDrained { conn } => format!("{} report drained", self.conn(*conn)),
             Command::Close { conn, close } => {
                 format!("{} close {} {}", self.conn(*conn), close.code(), close.reason())
@@ -281,14 +285,10 @@ impl Trace {
                 format!("bury {} of {key} ({})", self.messages(ids), reason.name())
             }
             Op::Expire { .. } => "expire".to_owned(),
-            Op::Dead(DeadOp::Purge { .. }) => "purge old dead letters".to_owned(),
-            Op::Dead(DeadOp::Trim { keep, .. }) => format!("keep {keep} dead letters"),
-            Op::Dead(_)
-            | Op::Queue(_)
-            | Op::Find { .. }
-            | Op::Claim(_)
-            | Op::Session(_)
-            | Op::Device(_) => format!("{op:?}"),
+            Op::Dead(op) => self.dead_op(op),
+            Op::Queue(op) => self.queue_op(op),
+            Op::Find { key, target, .. } => format!("find {} of {key}", self.target(target)),
+            Op::Claim(_) | Op::Session(_) | Op::Device(_) => format!("{op:?}"),
         }
     }
 
@@ -321,12 +321,11 @@ impl Trace {
                 let ids: Vec<_> = expired.iter().map(|expired| expired.cursor.id).collect();
                 format!("expired {}", self.messages(&ids))
             }
-            Answer::Dead(DeadAnswer::Purged(count)) => format!("dropped {count}"),
+            Answer::Dead(answer) => self.dead_answer(answer),
+            Answer::Queue(answer) => self.queue_answer(answer),
+            Answer::Found(found) => self.found(found),
             Answer::Failed(error) => format!("failed: {error}"),
-            Answer::Dead(_)
-            | Answer::Queue(_)
-            | Answer::Found(_)
-            | Answer::Claim(_)
+            Answer::Claim(_)
             | Answer::SessionKept
             | Answer::SessionFound(_)
             | Answer::DeviceKept => format!("{answer:?}"),
@@ -427,7 +426,9 @@ impl Trace {
             DeliveryRecord::Withdrawn { count } | DeliveryRecord::RemovalsBehind { count } => {
                 format!(", {count} messages")
             }
-            DeliveryRecord::Forgotten { id } => format!(" {}", self.message(*id)),
+            DeliveryRecord::Forgotten { id }
+            | DeliveryRecord::Requeued { id }
+            | DeliveryRecord::Purged { id } => format!(" {}", self.message(*id)),
         }
     }
 }
@@ -454,7 +455,9 @@ fn store_record(record: &StoreRecord) -> String {
         StoreRecord::Retried { kind, key, attempt } => {
             format!("{kind}{}, attempt {attempt}", on(key))
         }
-        StoreRecord::DeadDropped { count } => format!("{count} dead letters"),
+        StoreRecord::DeadDropped { count } | StoreRecord::DeadPurged { count } => {
+            format!("{count} dead letters")
+        }
     }
 }
 

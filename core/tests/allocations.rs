@@ -146,6 +146,7 @@ impl Stage {
                 Command::Record(_) => {}
                 Command::Close { .. }
                 | Command::Pong { .. }
+                | Command::Answer { .. }
                 | Command::Pause { .. }
                 | Command::Resume { .. }
                 | Command::Finish { .. } => panic!("a steady stream causes no {command:?}"),

@@ -51,6 +51,7 @@ fn line(expected: &[u8]) -> impl Fn(Event) -> Option<()> {
         Event::Pusher(_, PusherEvent::LineReceived(line)) if line == expected => Some(()),
         Event::Connection(..)
         | Event::Pusher(..)
+        | Event::Operator(..)
         | Event::Answered(..)
         | Event::DeadlineReached
         | Event::ShutdownRequested => None,
@@ -65,6 +66,7 @@ fn closed(cause: CloseCause) -> impl Fn(Event) -> Option<()> {
         }
         Event::Connection(..)
         | Event::Pusher(..)
+        | Event::Operator(..)
         | Event::Answered(..)
         | Event::DeadlineReached
         | Event::ShutdownRequested => None,
@@ -117,6 +119,7 @@ fn a_line_beyond_the_limit_ends_the_connection_without_a_reply() {
         Event::Pusher(_, event) if event == too_long => Some(()),
         Event::Pusher(..)
         | Event::Connection(..)
+        | Event::Operator(..)
         | Event::Answered(..)
         | Event::DeadlineReached
         | Event::ShutdownRequested => None,

@@ -175,6 +175,7 @@ impl World {
             | Command::Reply { .. }
             | Command::Pause { .. }
             | Command::Resume { .. }
+            | Command::Answer { .. }
             | Command::Record(_) => {}
         }
     }

@@ -4,6 +4,7 @@ use super::Gateway;
 use crate::backoff;
 use crate::command::{FailReason, Reply};
 use crate::config::Detail;
+use crate::fates::Last;
 use crate::id::{MessageId, OpId};
 use crate::mailbox::{Entry, KeyState, Standing};
 use crate::operations::{Excess, Pending, PendingAppend};
@@ -22,8 +23,9 @@ impl Gateway {
         }
         if let Answer::Failed(error) = answer {
             let (kind, key) = (pending.kind(), self.key_in(slot));
+            let shown = error.clone();
             self.record(Record::Store(op, StoreRecord::Failed { kind, key, error }));
-            self.on_failed(op, pending);
+            self.on_failed(op, pending, shown);
         } else {
             self.on_success(pending, answer);
         }
@@ -41,7 +43,7 @@ impl Gateway {
         }
         let (kind, key) = (pending.kind(), self.key_in(slot));
         self.record(Record::Store(op, StoreRecord::TimedOut { kind, key }));
-        self.on_failed(op, pending);
+        self.on_failed(op, pending, "the store did not answer in time".to_owned());
         if let Some(slot) = slot {
             self.registry.dispose(slot);
         }
@@ -73,6 +75,9 @@ impl Gateway {
             (Pending::TrimDead(excess), Answer::Dead(DeadAnswer::Purged(count))) => {
                 self.on_dead_dropped(excess, count);
             }
+            (Pending::Operator { mailbox, request, asked }, answer) => {
+                self.on_operator_answer(mailbox, request, asked, answer);
+            }
             (pending, answer) => panic!("the store answered {pending:?} with {answer:?}"),
         }
     }
@@ -84,6 +89,9 @@ impl Gateway {
                 self.on_buried(append.mailbox, DeathReason::Limit, &evicted);
             }
             Appended::Merged { into } => {
+                if self.fates.forget(append.id) {
+                    self.fates.accept(into);
+                }
                 self.drop_held(&append);
                 let Some(to) = append.reply else { return };
                 let key = self.registry.get(append.mailbox).key.clone();
@@ -91,6 +99,7 @@ impl Gateway {
                 self.reply(to, Reply::Queued(into));
             }
             Appended::Duplicate { first, promise } => {
+                self.fates.forget(append.id);
                 self.drop_held(&append);
                 let Some(to) = append.reply else { return };
                 let key = self.registry.get(append.mailbox).key.clone();
@@ -191,6 +200,7 @@ impl Gateway {
     fn on_buried(&mut self, slot: u32, reason: DeathReason, ids: &[MessageId]) {
         for &id in ids {
             let key = self.registry.get(slot).key.clone();
+            self.fates.note(id, Last::Died);
             self.record_delivery(key, DeliveryRecord::Died { id, reason });
         }
         self.sweep.died += ids.len() as u64;
@@ -236,7 +246,7 @@ impl Gateway {
         }
     }
 
-    fn on_failed(&mut self, op: OpId, pending: Pending) {
+    fn on_failed(&mut self, op: OpId, pending: Pending, error: String) {
         match pending {
             Pending::Append(append) => self.on_append_failed(&append),
             Pending::Load { mailbox, attempt } => {
@@ -258,6 +268,9 @@ impl Gateway {
             Pending::Bury { mailbox, ids, reason, at, attempt } => {
                 let again = Pending::Bury { mailbox, ids, reason, at, attempt: attempt + 1 };
                 self.park(op, again, attempt);
+            }
+            Pending::Operator { mailbox, request, asked } => {
+                self.on_operator_failed(mailbox, request, asked, error);
             }
             // The next sweep tries again.
             Pending::Expire | Pending::TrimDead(_) => {}
@@ -304,7 +317,10 @@ impl Gateway {
     /// Gives the store an operation that can be made from what is remembered of it.
     pub(super) fn issue_again(&mut self, pending: Pending) {
         let request = match &pending {
-            Pending::Append(_) | Pending::Expire | Pending::TrimDead(_) => {
+            Pending::Append(_)
+            | Pending::Expire
+            | Pending::TrimDead(_)
+            | Pending::Operator { .. } => {
                 unreachable!("{pending:?} is never given again")
             }
             Pending::Load { mailbox, .. } => self.load_op(*mailbox),

@@ -263,6 +263,7 @@ impl Gateway {
         id: MessageId,
         reason: FailReason,
     ) {
+        self.fates.forget(id);
         self.record_push(to, crate::record::PushRecord::Failed { key, id, reason });
         self.reply(to, Reply::Fail(reason));
     }

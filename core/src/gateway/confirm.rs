@@ -248,6 +248,7 @@ impl Gateway {
             return self.reuse_ids(ids);
         };
         let count = u32::try_from(ids.len()).expect("a window is smaller than 2^32");
+        self.confirmed += u64::from(count);
         let mailbox = self.mailbox(slot);
         let key = mailbox.key.clone();
         mailbox.add_removal(ids, bytes);

@@ -2,7 +2,7 @@
 //!
 //! This module only dispatches. What happens on a client's connection is in `inbound` and `bind`,
 //! what a back end asks for in `push`, how messages get to connections in `deliver`, how they are
-//! confirmed in `confirm`, what the store says in `answers`, and what time brings in `deadlines`.
+//! confirmed in `confirm`, what operators ask for in `operator`, what the store says in `answers`, and what time brings in `deadlines`.
 //!
 //! Invariants: `handle` never fails (a wrong peer is closed, a wrong core panics); the commands of
 //! one event are complete and in order; nothing here grows with the number of connections but the
@@ -15,6 +15,7 @@ mod confirm;
 mod deadlines;
 mod deliver;
 mod inbound;
+mod operator;
 mod push;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use crate::command::{Close, Command, Reply};
 use crate::config::{Config, Detail};
 use crate::connection::{Connection, Patience};
 use crate::event::Event;
+use crate::fates::Fates;
 use crate::id::{ConnId, Key, MessageId};
 use crate::mailbox::Mailbox;
 use crate::operations::{Operations, Pending};
@@ -66,6 +68,9 @@ pub struct Gateway {
     /// How much time was lost to stalls.
     lost: Span,
     running: Running,
+    fates: Fates,
+    /// How many messages were confirmed.
+    confirmed: u64,
     /// The caller's buffer, while an event is handled.
     #[cfg_attr(feature = "serde", serde(skip))]
     out: Vec<Command>,
@@ -106,6 +111,8 @@ impl Gateway {
             now: Time::EPOCH,
             lost: Span::ZERO,
             running: Running::Yes,
+            fates: Fates::default(),
+            confirmed: 0,
             out: Vec::new(),
             spare_ids: Vec::new(),
         }
@@ -119,6 +126,7 @@ impl Gateway {
         match event {
             Event::Connection(id, event) => self.on_connection(id, event),
             Event::Pusher(id, event) => self.on_pusher(id, event),
+            Event::Operator(id, request) => self.on_operator(id, request),
             Event::Answered(id, answer) => self.on_answer(id, answer),
             Event::DeadlineReached => self.on_deadline(),
             Event::ShutdownRequested => self.on_shutdown(),
@@ -211,6 +219,7 @@ impl Gateway {
                 let mailbox = self.operations.get(*op)?.mailbox()?;
                 Some(self.registry.get(mailbox).key.clone())
             }
+            Event::Operator(_, request) => request.key().cloned(),
             Event::Pusher(..) | Event::DeadlineReached | Event::ShutdownRequested => None,
         }
     }

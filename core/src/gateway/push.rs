@@ -98,7 +98,8 @@ impl Gateway {
         let idempotency = request.idempotency.clone().map(|name| Idempotency { name, window });
         let ttl = request.ttl.unwrap_or(self.config.ttl);
         let slot = self.registry.find_or_insert(&key, self.config.bind);
-        self.accept(to, slot, Accepted { payload, idempotency, ttl });
+        let id = self.accept(to, slot, Accepted { payload, idempotency, ttl });
+        self.fates.accept(id);
     }
 
     fn on_finished(&mut self, id: PusherId, unfinished: u64) {
@@ -154,7 +155,7 @@ impl Gateway {
         MessageId { incarnation: self.incarnation, counter: self.last_message }
     }
 
-    fn accept(&mut self, to: ReplyTo, slot: u32, push: Accepted) {
+    fn accept(&mut self, to: ReplyTo, slot: u32, push: Accepted) -> MessageId {
         let id = self.next_message();
         if self.records(Detail::Outcomes) {
             let (key, content) = (self.registry.get(slot).key.clone(), push.payload.clone());
@@ -174,6 +175,7 @@ impl Gateway {
                 self.store_push(slot, to, id, push, Promise::Queued, None);
             }
         }
+        id
     }
 
     fn route(&self, slot: u32, push: &Accepted) -> Route {

@@ -247,7 +247,7 @@ pub enum DeadOp {
 
 /// Which dead letters. Every condition that is given must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DeadFilter {
     /// Of this key.
     pub key: Option<Key>,
@@ -261,7 +261,7 @@ pub struct DeadFilter {
 
 /// A place in the order of death.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DeadCursor {
     /// When the message died.
     pub at: Time,
@@ -314,7 +314,7 @@ pub enum QueueOp {
 
 /// How a message to find is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Target {
     /// By its id.
     Id(MessageId),

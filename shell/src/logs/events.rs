@@ -183,6 +183,10 @@ fn delivery(head: Head, key: &Key, record: &DeliveryRecord) {
         }
         DeliveryRecord::Forgotten { id } => emit!(WARN delivery head,
             uid, id = Short::message(*id).as_str()),
+        DeliveryRecord::Requeued { id } => emit!(INFO delivery head,
+            uid, id = Short::message(*id).as_str()),
+        DeliveryRecord::Purged { id } => emit!(WARN delivery head,
+            uid, id = Short::message(*id).as_str()),
         DeliveryRecord::RemovalsBehind { count } => {
             emit!(WARN delivery head, uid, count);
         }
@@ -197,6 +201,8 @@ fn store(head: Head, record: &StoreRecord) {
             uid = uid(key.as_ref()), op = *kind),
         StoreRecord::Retried { kind, key, attempt } => emit!(WARN store head,
             uid = uid(key.as_ref()), op = *kind, attempt),
-        StoreRecord::DeadDropped { count } => emit!(WARN store head, count),
+        StoreRecord::DeadDropped { count } | StoreRecord::DeadPurged { count } => {
+            emit!(WARN store head, count)
+        }
     }
 }

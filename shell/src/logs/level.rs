@@ -63,17 +63,22 @@ fn of_push(record: &PushRecord) -> LogLevel {
 fn of_delivery(record: &DeliveryRecord) -> LogLevel {
     match record {
         DeliveryRecord::Confirmed { .. } => LogLevel::Debug,
-        DeliveryRecord::Written { .. } | DeliveryRecord::Withdrawn { .. } => LogLevel::Info,
+        DeliveryRecord::Written { .. }
+        | DeliveryRecord::Withdrawn { .. }
+        | DeliveryRecord::Requeued { .. } => LogLevel::Info,
         DeliveryRecord::TryFailed { .. }
         | DeliveryRecord::Died { .. }
         | DeliveryRecord::Forgotten { .. }
+        | DeliveryRecord::Purged { .. }
         | DeliveryRecord::RemovalsBehind { .. } => LogLevel::Warn,
     }
 }
 
 fn of_store(record: &StoreRecord) -> LogLevel {
     match record {
-        StoreRecord::Retried { .. } | StoreRecord::DeadDropped { .. } => LogLevel::Warn,
+        StoreRecord::Retried { .. }
+        | StoreRecord::DeadDropped { .. }
+        | StoreRecord::DeadPurged { .. } => LogLevel::Warn,
         StoreRecord::Failed { .. } | StoreRecord::TimedOut { .. } => LogLevel::Error,
     }
 }

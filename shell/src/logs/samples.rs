@@ -231,6 +231,8 @@ fn deliveries() -> Vec<Sample> {
         ),
         (delivery(DeliveryRecord::Withdrawn { count: 1 }), "dead withdrawn", " uid=5 count=1"),
         (delivery(DeliveryRecord::Forgotten { id }), "forgotten", " uid=5 id=1-7"),
+        (delivery(DeliveryRecord::Requeued { id }), "dead requeue", " uid=5 id=1-7"),
+        (delivery(DeliveryRecord::Purged { id }), "queue purge", " uid=5 id=1-7"),
         (
             delivery(DeliveryRecord::RemovalsBehind { count: 10_000 }),
             "remove backlog",
@@ -259,6 +261,7 @@ fn stores() -> Vec<Sample> {
             " op=load attempt=2",
         ),
         (store(StoreRecord::DeadDropped { count: 5 }), "dead drop", " count=5"),
+        (store(StoreRecord::DeadPurged { count: 5 }), "dead purge", " count=5"),
         (Record::StaleId, "stale id", ""),
         (Record::Late(Span::from_millis(1_500)), "stall", " late_ms=1500"),
     ]

@@ -6,10 +6,11 @@
 //! 2. reads what can be read and hands each event to the machine, whose commands are carried out
 //!    before the next event is looked at;
 //! 3. accepts new connections;
-//! 4. hands the store's answers to the machine until there are none;
-//! 5. tells the machine of its deadline when it has come: after the sockets were read, so that a
+//! 4. takes what other threads have brought;
+//! 5. hands the store's answers to the machine until there are none;
+//! 6. tells the machine of its deadline when it has come: after the sockets were read, so that a
 //!    stall of the process is not taken for the silence of a peer;
-//! 6. writes to each socket that has something to write, once.
+//! 7. writes to each socket that has something to write, once.
 //!
 //! Invariants: one thread, no locks, no globals, so that a process may run several reactors; time
 //! is read once a turn and never goes backward; nobody starves, since a turn reads a bounded
@@ -19,6 +20,8 @@
 
 mod clients;
 mod clock;
+mod desk;
+mod figures;
 mod handle;
 mod listeners;
 mod outbox;
@@ -26,12 +29,15 @@ mod pushers;
 mod slots;
 mod sockets;
 
+pub use desk::{Answer as TakeAnswer, Busy, Courier, Request};
+pub use figures::{BOUNDS, Durations, Figures};
 pub use handle::Handle;
 
 use crate::journal::Journal;
 use crate::machine::Machine;
 use crate::store::Backend;
 use clock::{Clock, span};
+use desk::{AnswerFigures, Desk, Taken};
 use listeners::{Kind, Listener};
 use mio::{Events, Poll};
 use slots::Place;
@@ -39,9 +45,9 @@ use sockets::{Sockets, WAKER, restore};
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use steadfast_core::command::Command;
-use steadfast_core::event::{ConnEvent, Event};
+use steadfast_core::event::{ConnEvent, Event, PusherEvent};
 use steadfast_core::id::OpId;
 use steadfast_core::store::Answer;
 use steadfast_core::time::Time;
@@ -119,6 +125,8 @@ pub struct Reactor<M, B, J> {
     commands: Vec<Command>,
     /// The store's answers being handed on; empty between two rounds.
     answers: Vec<(OpId, Answer)>,
+    desk: Desk,
+    figures: Figures,
 }
 
 impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
@@ -143,6 +151,7 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
             push: listeners.get(1).map(Listener::address),
         };
         let handle = Handle::new(&poll, WAKER)?;
+        let desk = Desk::new(handle.clone());
         let clock = Clock::start();
         let sockets = Sockets::new(
             registry.try_clone()?,
@@ -168,6 +177,8 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
             read_buffer: vec![0; READ_BUFFER],
             commands: Vec::new(),
             answers: Vec::new(),
+            desk,
+            figures: Figures::default(),
         })
     }
 
@@ -183,6 +194,12 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
         self.handle.clone()
     }
 
+    /// Brings pushes and operators' requests to this reactor from other threads.
+    #[must_use]
+    pub fn courier(&self) -> Courier {
+        self.desk.courier()
+    }
+
     /// Runs until [`Handle::shutdown`] has been carried out.
     ///
     /// # Errors
@@ -191,8 +208,10 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
         let mut events = Events::with_capacity(EVENTS);
         loop {
             self.wait(&mut events)?;
+            let began = Instant::now();
             self.read();
             self.accept();
+            self.take_requests();
             self.settle();
             self.serve_deadline();
             self.sockets.end_lingering();
@@ -206,6 +225,7 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
             self.backend.hand_over();
             self.machine.turn_ended();
             self.journal.turn_ended();
+            self.figures.turn_ended(began.elapsed());
             if self.ends_at.is_some_and(|end| self.sockets.is_empty() || end <= self.sockets.now) {
                 return Ok(());
             }
@@ -319,6 +339,22 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
         self.dispatch_pending();
     }
 
+    /// Takes what other threads have brought.
+    fn take_requests(&mut self) {
+        for _ in 0..desk::TAKEN_A_TURN {
+            match self.desk.take(&mut self.sockets) {
+                Some(Taken::Event(event)) => self.dispatch(event),
+                Some(Taken::Push(id, request)) => {
+                    self.dispatch(Event::Pusher(id, PusherEvent::Opened));
+                    self.dispatch(Event::Pusher(id, PusherEvent::Requested(request)));
+                }
+                Some(Taken::Figures(AnswerFigures(answer))) => answer(self.figures.clone()),
+                None => return,
+            }
+        }
+        self.desk.look_again();
+    }
+
     /// Hands the store's answers to the machine until there are none. Done after every event that was
     /// read: what a client asked comes before what it asked next, and what an answer touches is still
     /// in the processor's cache.
@@ -378,6 +414,7 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
 
     fn handle_one(&mut self, event: Event) {
         let mut commands = mem::take(&mut self.commands);
+        self.figures.event(&event);
         self.machine.handle(self.sockets.now, event, &mut commands);
         for command in commands.drain(..) {
             self.execute(command);
@@ -387,17 +424,33 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
 
     fn execute(&mut self, command: Command) {
         match command {
-            Command::Send { conn, kind, payload } => self.sockets.send(conn, kind, &payload),
+            Command::Send { conn, kind, payload } => {
+                self.figures.messages_out += 1;
+                self.figures.bytes_out += payload.len() as u64;
+                self.sockets.send(conn, kind, &payload);
+            }
             Command::Ping { conn, counter } => self.sockets.ping(conn, counter),
             Command::Pong { conn, payload } => self.sockets.pong(conn, &payload),
             Command::ReportDrained { conn } => self.sockets.report_drained(conn),
             Command::Close { conn, close } => self.sockets.close(conn, close),
-            Command::Reply { pusher, reply } => self.sockets.reply(pusher, reply),
+            Command::Reply { pusher, reply } => {
+                self.figures.reply(reply);
+                if !self.desk.reply(pusher, reply, &mut self.sockets) {
+                    self.sockets.reply(pusher, reply);
+                }
+            }
+            Command::Answer { request, answer } => self.desk.answer(request, answer),
             Command::Pause { pusher } => self.sockets.pause(pusher),
             Command::Resume { pusher } => self.sockets.resume(pusher),
             Command::Finish { pusher } => self.sockets.finish(pusher),
-            Command::Store { op, request } => self.backend.submit(op, request),
-            Command::Record(record) => self.journal.record(self.sockets.now, record),
+            Command::Store { op, request } => {
+                self.figures.submitted(op);
+                self.backend.submit(op, request);
+            }
+            Command::Record(record) => {
+                self.figures.record(&record);
+                self.journal.record(self.sockets.now, record);
+            }
         }
     }
 }

@@ -48,6 +48,23 @@ impl<T> Slots<T> {
         place
     }
 
+    /// Takes a place that stays empty until [`release`](Self::release): nothing else gets it.
+    pub(super) fn reserve(&mut self) -> Place {
+        let place = self.next_place();
+        if self.free.pop().is_none() {
+            self.slots.push(Slot { generation: 0, entry: None });
+        }
+        place
+    }
+
+    /// Gives a reserved place back; it names nothing from now on.
+    pub(super) fn release(&mut self, (slot, _): Place) {
+        let entry = &mut self.slots[slot as usize];
+        assert!(entry.entry.is_none(), "a reserved place is empty");
+        entry.generation = entry.generation.wrapping_add(1);
+        self.free.push(slot);
+    }
+
     /// The entry at the place, unless it is gone.
     #[inline]
     pub(super) fn get_mut(&mut self, (slot, generation): Place) -> Option<&mut T> {
@@ -100,5 +117,19 @@ mod tests {
         assert_eq!(slots.in_slot(0), Some((1, &mut 'c')));
         assert_eq!(slots.places(), [c, b]);
         assert_eq!(slots.get_mut((9, 0)), None);
+    }
+
+    #[test]
+    fn a_reserved_place_is_nobodys() {
+        let mut slots = Slots::default();
+        let a = slots.insert('a');
+        let reserved = slots.reserve();
+        let b = slots.insert('b');
+        assert_eq!((a, reserved, b), ((0, 0), (1, 0), (2, 0)));
+        assert_eq!(slots.get_mut(reserved), None);
+        assert_eq!(slots.remove(reserved), None);
+        assert_eq!((slots.places(), slots.len()), (vec![a, b], 3));
+        slots.release(reserved);
+        assert_eq!((slots.next_place(), slots.len()), ((1, 1), 2));
     }
 }

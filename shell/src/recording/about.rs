@@ -39,10 +39,11 @@ impl About {
             | Command::Reply { .. }
             | Command::Pause { .. }
             | Command::Resume { .. }
-            | Command::Finish { .. } => false,
+            | Command::Finish { .. }
+            | Command::Answer { .. } => false,
         };
         let is_mine = match moment.event {
-            Event::Connection(..) | Event::Answered(..) => {
+            Event::Connection(..) | Event::Answered(..) | Event::Operator(..) => {
                 moment.concerned.as_ref() == Some(&self.key)
                     || moment.commands.iter().any(names_key)
             }
@@ -77,7 +78,8 @@ impl About {
             | Command::Reply { .. }
             | Command::Pause { .. }
             | Command::Resume { .. }
-            | Command::Finish { .. } => {}
+            | Command::Finish { .. }
+            | Command::Answer { .. } => {}
         }
     }
 
@@ -96,7 +98,8 @@ impl About {
             Command::Reply { reply: Reply::Fail(_), .. }
             | Command::Pause { .. }
             | Command::Resume { .. }
-            | Command::Finish { .. } => is_mine,
+            | Command::Finish { .. }
+            | Command::Answer { .. } => is_mine,
             Command::Record(Record::Connection(conn, _)) => self.is_bound(*conn, moment),
             Command::Record(Record::Push(..)) => is_mine && self.is_unnamed(command),
             Command::Record(
@@ -118,6 +121,7 @@ impl About {
             Event::Connection(..)
             | Event::Pusher(..)
             | Event::Answered(..)
+            | Event::Operator(..)
             | Event::DeadlineReached
             | Event::ShutdownRequested => None,
         };
@@ -170,7 +174,7 @@ fn record_key(record: &Record) -> Option<&Key> {
             StoreRecord::Failed { key, .. }
             | StoreRecord::TimedOut { key, .. }
             | StoreRecord::Retried { key, .. } => key.as_ref(),
-            StoreRecord::DeadDropped { .. } => None,
+            StoreRecord::DeadDropped { .. } | StoreRecord::DeadPurged { .. } => None,
         },
         Record::StaleId | Record::Late(_) => None,
     }

@@ -233,6 +233,7 @@ pub fn upgraded(server: &Server) -> ConnId {
         Event::Connection(conn, ConnEvent::Upgraded { .. }) => Some(conn),
         Event::Connection(..)
         | Event::Pusher(..)
+        | Event::Operator(..)
         | Event::Answered(..)
         | Event::DeadlineReached
         | Event::ShutdownRequested => None,

@@ -348,7 +348,8 @@ impl Judge {
             Event::Pusher(id, event) => self.on_pusher_event(node, *id, event),
             Event::Answered(op, answer) => self.on_answer(node, *op, answer),
             Event::ShutdownRequested => self.node(node).stopping = true,
-            Event::DeadlineReached => {}
+            // No operator is at work in these worlds.
+            Event::Operator(..) | Event::DeadlineReached => {}
         }
     }
 
@@ -391,6 +392,7 @@ impl Judge {
             Command::Record(record) => self.on_record(node, record),
             Command::Pause { pusher } => self.set_paused(node, *pusher, true),
             Command::Resume { pusher } => self.set_paused(node, *pusher, false),
+            Command::Answer { .. } => {}
             Command::Finish { pusher } => {
                 let pusher = self.node(node).pushers.get(pusher);
                 let left = pusher.map_or(0, |pusher| pusher.unanswered.len());
@@ -418,7 +420,8 @@ impl Judge {
                 self.node(node).ledger.pay("failed operations", 1);
             }
             Record::StaleId => self.node(node).ledger.pay("stale ids", 1),
-            Record::Store(_, StoreRecord::Retried { .. }) | Record::Late(_) => {}
+            Record::Store(_, StoreRecord::Retried { .. } | StoreRecord::DeadPurged { .. })
+            | Record::Late(_) => {}
         }
     }
 
@@ -438,7 +441,9 @@ impl Judge {
                 let sent = content.is_some_and(|serial| self.contents[&serial].sent > 0);
                 self.demand(Oracle::Records, sent, || format!("{id} was never written"));
             }
-            DeliveryRecord::RemovalsBehind { .. } => {}
+            DeliveryRecord::RemovalsBehind { .. }
+            | DeliveryRecord::Requeued { .. }
+            | DeliveryRecord::Purged { .. } => {}
         }
     }
 

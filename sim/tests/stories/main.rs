@@ -6,6 +6,7 @@ mod confirm;
 mod dedup;
 mod heartbeat;
 mod limits;
+mod operators;
 mod push;
 mod pushers;
 mod redelivery;

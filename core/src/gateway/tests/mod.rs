@@ -101,6 +101,7 @@ fn shown(command: &Command) -> Option<String> {
         Command::Pause { .. } => "pause".to_owned(),
         Command::Resume { .. } => "resume".to_owned(),
         Command::Finish { .. } => "finish".to_owned(),
+        Command::Answer { .. } => "answer".to_owned(),
     })
 }
 

@@ -167,6 +167,7 @@ impl Judge {
             }
             Event::Answered(..)
             | Event::Pusher(..)
+            | Event::Operator(..)
             | Event::DeadlineReached
             | Event::ShutdownRequested => {}
         }
@@ -192,6 +193,7 @@ impl Judge {
             Command::Record(record) => self.on_record(record),
             Command::Pong { .. }
             | Command::Pause { .. }
+            | Command::Answer { .. }
             | Command::Resume { .. }
             | Command::Finish { .. } => {}
         }
