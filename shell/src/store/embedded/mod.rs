@@ -17,9 +17,11 @@
 //!
 //! # On disk
 //!
-//! `DIRECTORY/store` is a fjall database of format 3, and in it the log, `ahead.log`. What the log says
-//! comes after what the database says if the log's generation is greater than the database's. These
-//! are the keyspaces; `layout` has the encodings. `K` is a key's text with its end marked, `id` is incarnation (4 bytes) and counter (8),
+//! `DIRECTORY/lock` is locked by the process that has the directory, `DIRECTORY/store.new` is a
+//! database that is not finished (`home`). `DIRECTORY/store` is a fjall database of format 3, and in
+//! it the log, `ahead.log`. What the log says comes after what the database says if the log's
+//! generation is greater than the database's. These are the keyspaces; `layout` has the encodings.
+//! `K` is a key's text with its end marked, `id` is incarnation (4 bytes) and counter (8),
 //! times are microseconds since 1970 (8).
 //!
 //! | keyspace | key | value |
@@ -59,6 +61,7 @@ mod disk;
 mod engine;
 mod handoff;
 mod health;
+mod home;
 mod layout;
 mod letters;
 mod mailboxes;
@@ -79,7 +82,7 @@ use crate::reactor::Handle;
 use disk::Fault;
 use engine::Engine;
 use handoff::Handoff;
-use std::fs;
+use home::Home;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -109,6 +112,8 @@ pub struct Embedded {
     health: Health,
     incarnation: u32,
     thread: Option<JoinHandle<()>>,
+    /// Ours until the thread has ended. Only tests have none.
+    home: Option<Home>,
 }
 
 impl Embedded {
@@ -119,12 +124,13 @@ impl Embedded {
     /// process has it open, or a later version wrote it.
     pub fn open(directory: &Path) -> Result<Self, String> {
         let problem = |fault: Fault| explain(directory, &fault);
-        let store = directory.join("store");
-        fs::create_dir_all(&store).map_err(|error| problem(fjall::Error::Io(error).into()))?;
-        let mut engine = Engine::open(&store).map_err(problem)?;
+        let home = Home::open(directory).map_err(problem)?;
+        let mut engine = Engine::open(&home.store).map_err(problem)?;
         let incarnation = engine.next_incarnation().map_err(problem)?;
-        let started = Self::start_thread(store, engine, incarnation);
-        started.map_err(|error| problem(fjall::Error::Io(error).into()))
+        let started = Self::start_thread(home.store.clone(), engine, incarnation);
+        let mut embedded = started.map_err(|error| problem(fjall::Error::Io(error).into()))?;
+        embedded.home = Some(home);
+        Ok(embedded)
     }
 
     /// Gives an open store its thread.
@@ -141,6 +147,7 @@ impl Embedded {
             health,
             incarnation,
             thread: Some(worker.spawn()?),
+            home: None,
         })
     }
 
@@ -199,6 +206,7 @@ impl Drop for Embedded {
             // A panic of the thread has been reported by itself.
             let _ = thread.join();
         }
+        self.home = None;
     }
 }
 
