@@ -147,7 +147,7 @@ fn read_open(step: &Map<String, Value>) -> Result<Open, String> {
     let path = step.get("path").map_or(Ok("/"), |path| path.as_str().ok_or("path"))?.to_owned();
     let rcvbuf = step.get("rcvbuf").map(count).transpose()?;
     let early_text = step.get("early_text").map(text::bytes).transpose()?;
-    Ok(Open { path, rcvbuf, early_text })
+    Ok(Open { path, rcvbuf, early_text, ..Open::default() })
 }
 
 /// The steps whose argument is an object.

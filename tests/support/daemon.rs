@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How long the daemon may take until it says that it is ready.
-const READY_TIMEOUT: Duration = Duration::from_secs(10);
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many lines of its output are kept for failure messages.
 const KEPT_LINES: usize = 400;
 
@@ -51,7 +51,14 @@ pub(crate) enum Source {
 impl Daemon {
     /// Starts `steadfast serve` on free ports with these further flags.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        let mut arguments = vec!["serve", "--ws", "127.0.0.1:0", "--push", "127.0.0.1:0"];
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::start_at(any, any, flags)
+    }
+
+    /// The same with client port and push port at these addresses.
+    pub(crate) fn start_at(ws: SocketAddr, push: SocketAddr, flags: &[&str]) -> Self {
+        let (ws, push) = (ws.to_string(), push.to_string());
+        let mut arguments = vec!["serve", "--ws", &ws, "--push", &push];
         arguments.extend_from_slice(flags);
         Self::of(Process::spawn(&arguments))
     }
@@ -91,6 +98,10 @@ impl Daemon {
         self.process.signal(Signal::TERM);
     }
 
+    pub(crate) fn pid(&self) -> Pid {
+        self.process.pid()
+    }
+
     /// Waits for its end.
     pub(crate) fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
         self.process.wait(limit)
@@ -118,7 +129,7 @@ impl Daemon {
     }
 
     fn status_kib(&self, field: &str) -> u64 {
-        let path = format!("/proc/{}/status", self.process.child.id());
+        let path = format!("/proc/{}/status", self.pid());
         let status = std::fs::read_to_string(&path).expect("the daemon is running");
         let line = status.lines().find_map(|line| line.strip_prefix(field));
         let number = line.and_then(|line| line.split_whitespace().next());
@@ -182,7 +193,7 @@ impl Process {
         kill_process(self.pid(), signal).expect("the child has not been reaped");
     }
 
-    fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         let pid = i32::try_from(self.child.id()).expect("process ids are small");
         Pid::from_raw(pid).expect("process ids are not 0")
     }

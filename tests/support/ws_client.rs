@@ -1,7 +1,7 @@
 //! A raw WebSocket client: exact frames out, a timed list of events in.
 //!
-//! It answers every ping and close frame of the server at once, unless it is muted. Pings of the
-//! server are not events.
+//! It answers every ping and close frame of the server at once, unless it is muted or told never to
+//! answer pings. Pings of the server are not events.
 
 use super::frames::{self, Decoder, Frame, Shape};
 use super::log::{Log, Timed};
@@ -53,11 +53,19 @@ pub(crate) struct Open {
     pub(crate) path: String,
     pub(crate) rcvbuf: Option<usize>,
     pub(crate) early_text: Option<Vec<u8>>,
+    pub(crate) pongs: Pongs,
+}
+
+/// What a client does about pings of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pongs {
+    Prompt,
+    Never,
 }
 
 impl Default for Open {
     fn default() -> Self {
-        Self { path: "/".to_owned(), rcvbuf: None, early_text: None }
+        Self { path: "/".to_owned(), rcvbuf: None, early_text: None, pongs: Pongs::Prompt }
     }
 }
 
@@ -98,6 +106,7 @@ impl WsClient {
         let reader = Reader {
             decoder: Decoder::default(),
             message: None,
+            pongs: how.pongs,
             log: Arc::clone(&log),
             control: Arc::clone(&control),
         };
@@ -184,6 +193,18 @@ impl WsClient {
 
     pub(crate) fn events(&self) -> Vec<Timed<WsEvent>> {
         self.log.entries()
+    }
+
+    /// What was seen after the first `from` events; waits for it until `limit` when there is nothing
+    /// yet and there may be more.
+    pub(crate) fn events_after(&self, from: usize, limit: Duration) -> Vec<WsEvent> {
+        self.log.wait(limit, |entries| entries.len() > from);
+        self.log.with(|entries| entries[from..].iter().map(|(_, event)| event.clone()).collect())
+    }
+
+    /// Whether no further event will come.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.log.has_ended()
     }
 
     /// All text messages so far.
@@ -293,6 +314,7 @@ fn check_answer(answer: Vec<u8>) -> Result<Vec<u8>, String> {
 struct Reader {
     decoder: Decoder,
     message: Option<(u8, Vec<u8>)>,
+    pongs: Pongs,
     log: Arc<Log<WsEvent>>,
     control: Arc<Mutex<Control>>,
 }
@@ -329,6 +351,7 @@ impl Reader {
             return self.log.push_last(WsEvent::Violation("an overlong control frame".to_owned()));
         }
         match opcode {
+            frames::PING if self.pongs == Pongs::Never => {}
             frames::PING => {
                 self.control().pings_since_data += 1;
                 out.write(&frames::encode(Shape::of(frames::PONG), &payload));
