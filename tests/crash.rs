@@ -1,17 +1,24 @@
 //! Crashes and faults of the real process: nothing that was answered is lost.
 //!
-//! [`world`] has the back ends and clients, [`ledger`] what they saw, [`judge`] the rules;
-//! [`kills`] ends the daemon with SIGKILL at random moments. The seed is printed and can be given:
+//! [`world`] has the back ends and clients, [`ledger`] what they saw, [`judge`] the rules; [`kills`]
+//! ends the daemon with SIGKILL at random moments, [`faults`] tries one fault at a time. The seed is
+//! printed and can be given:
 //! `SEED=7 ROUNDS=1000 cargo test --release -p steadfast --test crash kills -- --nocapture`.
 
 mod support;
 
+#[path = "crash/faults.rs"]
+mod faults;
 #[path = "crash/judge.rs"]
 mod judge;
 #[path = "crash/kills.rs"]
 mod kills;
 #[path = "crash/ledger.rs"]
 mod ledger;
+#[path = "crash/namespace.rs"]
+mod namespace;
+#[path = "crash/stall.rs"]
+mod stall;
 #[path = "crash/world.rs"]
 mod world;
 

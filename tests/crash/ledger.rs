@@ -144,7 +144,7 @@ pub(crate) struct Facts {
 /// The line of a push. Mostly short; its length depends on its number.
 pub(crate) fn line(id: PushId, key: &str) -> String {
     let PushId { publisher, number } = id;
-    let length = if number % 997 == 0 { 20_000 } else { number % 97 };
+    let length = if number % 997 == 500 { 20_000 } else { number % 97 };
     let uid = serde_json::Value::from(key);
     format!(r#"{{"p":{publisher},"n":{number},"uid":{uid},"pad":"{:.>length$}"}}"#, "")
 }
