@@ -7,7 +7,7 @@ use crate::store::Op;
 use bytes::Bytes;
 
 /// One order to the caller. The orders of one event form a batch and are carried out in turn.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum Command {
     /// Write one message to the client.
@@ -89,7 +89,7 @@ pub enum Command {
 }
 
 /// The kind of a WebSocket message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum FrameKind {
     /// Text: the only kind the gateway writes.
@@ -99,7 +99,7 @@ pub enum FrameKind {
 }
 
 /// Why the core ends a connection. [`code`](Self::code) is what the client sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Close {
     /// Nothing came from the client for `idle_timeout`.
@@ -164,7 +164,7 @@ impl Close {
 }
 
 /// The answer to one push.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Reply {
     /// A live connection was written to and the message is safe. `ok` on the line protocol.
@@ -176,7 +176,7 @@ pub enum Reply {
 }
 
 /// Why a push was not promised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum FailReason {
     /// The line is not UTF-8, not JSON, or not a JSON object.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 /// One fact, told to the gateway at a given time.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Event {
     /// Something happened on a client's connection.
@@ -26,7 +26,7 @@ pub enum Event {
 }
 
 /// A fact about one client connection. The caller emits `Accepted` first and `Closed` last.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ConnEvent {
     /// A socket was accepted; its upgrade request has not come yet.
@@ -53,7 +53,7 @@ pub enum ConnEvent {
 }
 
 /// Why a connection ended, as the caller saw it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum CloseCause {
     /// The peer sent a close frame, with this code when it gave one.
@@ -81,7 +81,7 @@ pub enum CloseCause {
 }
 
 /// A fact about one back end's connection. The caller emits `Opened` first and `Closed` last.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum PusherEvent {
     /// A back end connected.
@@ -106,7 +106,7 @@ pub enum PusherEvent {
 }
 
 /// A push that was not a line: the HTTP interface's form.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PushRequest {
     /// To whom, not yet trimmed.

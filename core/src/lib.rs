@@ -23,6 +23,7 @@ pub mod operator;
 mod pushers;
 pub mod record;
 mod registry;
+pub mod sabotage;
 pub mod store;
 pub mod time;
 mod timers;

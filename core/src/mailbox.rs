@@ -39,6 +39,9 @@ pub(crate) struct Mailbox {
     pub(crate) reached: Option<u64>,
     /// The first waiting message may not be written before this.
     pub(crate) resume_at: Time,
+    /// The first waiting message, and when it may be written, when the store's time for it is later
+    /// than any try can be: the clock went back over a restart.
+    pub(crate) hastened: Option<Box<(MessageId, Time)>>,
     /// Whether the last load brought more than there was room for, or what is to be set aside: only
     /// a confirm, another connection or the end of a burial makes another one worth while.
     pub(crate) crowded: bool,
@@ -136,6 +139,7 @@ impl Mailbox {
             burying: BTreeSet::new(),
             reached: None,
             resume_at: Time::EPOCH,
+            hastened: None,
             crowded: false,
             kicked_at: None,
         }

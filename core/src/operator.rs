@@ -8,7 +8,7 @@ use bytestring::ByteString;
 
 /// One question or order of an operator's. Each gets one
 /// [`OperatorAnswer`] under the same [`RequestId`](crate::id::RequestId).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum OperatorRequest {
     /// For which keys messages wait; answered with [`OperatorAnswer::Queues`].
@@ -101,7 +101,7 @@ impl OperatorRequest {
 }
 
 /// What an operator is told.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum OperatorAnswer {
     /// In order of key.
@@ -132,7 +132,7 @@ pub enum OperatorAnswer {
 }
 
 /// How far the delivery of a stored message is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum Stage {
     /// It waits.
@@ -144,7 +144,7 @@ pub enum Stage {
 }
 
 /// Where a message is in its life.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum Fate {
     /// The store has it, and delivery is as far as that.
@@ -164,7 +164,7 @@ pub enum Fate {
 }
 
 /// One client connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ConnectionView {
     /// Its name.
@@ -184,7 +184,7 @@ pub struct ConnectionView {
 }
 
 /// What the gateway holds and has done since it began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Counts {
     /// Open connections.

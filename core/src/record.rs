@@ -10,7 +10,7 @@ use crate::time::Span;
 use bytes::Bytes;
 
 /// One thing that happened.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum Record {
     /// About a client's connection.
@@ -59,7 +59,7 @@ impl Dialect {
 }
 
 /// What happened to one connection.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum ConnRecord {
     /// A message arrived that is no heartbeat. Log: `[recv]`.
@@ -153,7 +153,7 @@ pub enum ConnRecord {
 }
 
 /// What one connection carried in its life.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Totals {
     /// How long it lived.
@@ -169,7 +169,7 @@ pub struct Totals {
 }
 
 /// What happened to one push, or to the back end it came from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum PushRecord {
     /// A push was read and is about to be carried out. Log: `[push prepare]`.
@@ -255,7 +255,7 @@ pub enum PushRecord {
 }
 
 /// What happened to messages on their way.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum DeliveryRecord {
     /// A message that had waited was written to a connection. Log: `[retry ok]`.
@@ -347,7 +347,7 @@ impl DeathReason {
 }
 
 /// What happened between core and store.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum StoreRecord {
     /// The operation failed; the text names the error. Log: `[store fail]`.

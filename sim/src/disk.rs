@@ -104,8 +104,11 @@ impl Disk {
             | Op::Queue(_)
             | Op::Find { .. } => None,
         };
+        let before = self.model.counts().appended;
         let answer = self.model.apply(request);
-        if let Some((key, spared)) = appended {
+        // One that was there already evicts nothing.
+        let stored = self.model.counts().appended > before;
+        if let Some((key, spared)) = appended.filter(|_| stored) {
             let waiting = self.model.waiting(&key).count();
             self.facts.push(Fact::Kept { key, waiting, spared });
         }

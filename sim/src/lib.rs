@@ -6,8 +6,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod direct;
 pub mod disk;
+mod narrow;
 pub mod oracle;
+pub mod sabotage;
 pub mod schedule;
+pub mod shrink;
 pub mod storm;
+pub mod tally;
 pub mod world;

@@ -1,4 +1,4 @@
-//! `steadfast-sim`: runs worlds, and says what came of them.
+//! `steadfast-sim`: runs worlds, and judges the judges.
 
 mod cli;
 

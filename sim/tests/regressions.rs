@@ -9,7 +9,7 @@ use steadfast_core::config::{BindPolicy, Config, UrlKey};
 use steadfast_core::event::{ConnEvent, Event, PusherEvent};
 use steadfast_core::id::{ConnId, Key, MessageId, PusherId};
 use steadfast_core::record::{ConnRecord, DeliveryRecord, Dialect, PushRecord, Record};
-use steadfast_core::store::Op;
+use steadfast_core::store::{Op, Retry};
 use steadfast_core::time::Span;
 use steadfast_sim::world::{Pongs, Reads, Step, Store, World};
 
@@ -345,4 +345,21 @@ fn a_back_end_is_finished_once() {
         matches!(command, Command::Record(Record::Push(_, PushRecord::Unfinished { .. })))
     });
     assert!(!unfinished, "a line that is too long is not one that forgot its end");
+}
+
+#[test]
+fn a_clock_that_went_back_does_not_put_a_message_off_again_and_again() {
+    let config = Config { retry_max: 2, retry_interval: Span::from_secs(1), ..Config::default() };
+    let mut world = World::new(config);
+    let pusher = world.pusher();
+    world.push(pusher, "5", "x");
+    // An earlier run, whose clock was an hour ahead, charged a try.
+    let not_before = world.now + Span::from_secs(3_600);
+    let retry = Retry { id: message(1), tries: 1, not_before };
+    world.model.apply(Op::Retry { key: Key::new("5"), retries: vec![retry] });
+    let client = world.client("5");
+    world.wait_ms(1_900);
+    assert_eq!(sent(&world, client).len(), 0, "its next try is not due");
+    world.wait_ms(200);
+    assert_eq!(sent(&world, client).len(), 1, "all tries could be over");
 }

@@ -24,8 +24,6 @@ pub(crate) struct Daemon {
     process: Process,
     pub(crate) ws: SocketAddr,
     pub(crate) push: SocketAddr,
-    /// The admin port, when the flags ask for one.
-    pub(crate) admin: Option<SocketAddr>,
 }
 
 /// A child process whose output is being read.
@@ -72,8 +70,7 @@ impl Daemon {
         };
         let ws = address(&line, "ws=");
         let push = address(&line, "push=");
-        let admin = line.contains("admin=").then(|| address(&line, "admin="));
-        Self { process, ws, push, admin }
+        Self { process, ws, push }
     }
 
     /// Its resident memory in KiB.
@@ -163,8 +160,6 @@ impl Process {
                 command.env_remove(name);
             }
         }
-        // Tests that need the admin port say so with a flag.
-        command.env("STEADFAST_ADMIN", "off");
         command.current_dir(directory.path()).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary under test starts");

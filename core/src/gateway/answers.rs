@@ -9,6 +9,7 @@ use crate::id::{MessageId, OpId};
 use crate::mailbox::{Entry, KeyState, Standing};
 use crate::operations::{Excess, Pending, PendingAppend};
 use crate::record::{DeathReason, DeliveryRecord, PushRecord, Record, StoreRecord};
+use crate::sabotage::Sabotage;
 use crate::store::{Answer, Appended, DeadAnswer, DeadFilter, DeadOp, Expired, Op, Promise};
 use std::collections::BTreeMap;
 
@@ -135,7 +136,7 @@ impl Gateway {
                 let entry = self.registry.get(slot).entry(number);
                 written = entry.is_none_or(Entry::was_written);
             }
-        } else {
+        } else if !self.sabotaged(Sabotage::AppendForgotten) {
             // The store holds a message that the window does not.
             self.mailbox(slot).fall_behind();
         }

@@ -9,6 +9,7 @@ use crate::id::{ConnId, Key, MessageId};
 use crate::mailbox::{Entry, Freshness, KeyState, Standing};
 use crate::operations::Pending;
 use crate::record::{ConnRecord, DeathReason, DeliveryRecord, Dialect};
+use crate::sabotage::Sabotage;
 use crate::store::{Promise, Retry};
 use crate::time::Time;
 use bytestring::ByteString;
@@ -74,6 +75,10 @@ impl Gateway {
 
     /// Writes everything unconfirmed to the connection that serves the key from now on.
     fn take_over(&mut self, slot: u32, from: ConnId, to: ConnId) {
+        if self.sabotaged(Sabotage::TakeoverForgets) {
+            let end = self.registry.get(slot).end();
+            self.binding_mut(to).skip_to(end);
+        }
         let moved = self.move_window(slot, to);
         let key = self.registry.get(slot).key.clone();
         self.record_conn(from, ConnRecord::TakenOver { key, by: to, moved });
@@ -162,6 +167,9 @@ impl Gateway {
             self.pump(slot);
         } else if was_newest {
             self.stand_in(slot);
+        } else if self.sabotaged(Sabotage::StaleCloseErases) {
+            let newest = self.registry.get(slot).newest();
+            return self.unbind(newest.expect("a newer connection is left"));
         }
         self.registry.dispose(slot);
     }

@@ -6,7 +6,34 @@ use crate::mailbox::{KeyState, Standing};
 use crate::operations::Pending;
 use crate::time::Time;
 
+/// How much a gateway holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// Open connections.
+    pub connections: usize,
+    /// Connected back ends.
+    pub pushers: usize,
+    /// Keys of which something is known.
+    pub mailboxes: usize,
+    /// Storage operations that are not answered, or wait to be tried again.
+    pub operations: usize,
+    /// Messages that are being delivered.
+    pub window: usize,
+}
+
 impl Gateway {
+    /// How much the gateway holds, for tests and simulations: at rest it is what the world has.
+    #[must_use]
+    pub fn tables(&self) -> Tables {
+        Tables {
+            connections: self.conns.iter().flatten().count(),
+            pushers: self.pushers.iter().count(),
+            mailboxes: self.registry.iter().count(),
+            operations: self.operations.iter().count(),
+            window: self.registry.iter().map(|(_, mailbox)| mailbox.entries().len()).sum(),
+        }
+    }
+
     /// Verifies everything that is kept in more than one place. Looks at every connection and
     /// message in memory: for tests and simulations.
     ///

@@ -8,6 +8,7 @@ use crate::id::{ConnId, MessageId};
 use crate::mailbox::{Entry, Freshness, KeyState, Standing};
 use crate::operations::Pending;
 use crate::record::{DeathReason, DeliveryRecord};
+use crate::sabotage::Sabotage;
 use crate::store::{Loaded, Op};
 use crate::time::{Span, Time};
 use std::collections::BTreeSet;
@@ -40,7 +41,7 @@ impl Gateway {
         let (mailbox, binding) = (self.registry.get(slot), self.binding(id));
         let (messages, max_bytes) = (self.config.window_messages, self.config.window_bytes);
         let unwritten = mailbox.end() - binding.written_to.max(mailbox.base());
-        if unwritten == 0 {
+        if unwritten == 0 || self.sabotaged(Sabotage::HeldNotCounted) {
             return binding.has_room(bytes, messages, max_bytes);
         }
         binding.in_flight() + unwritten < u64::from(binding.allowance.min(messages))
@@ -233,8 +234,7 @@ impl Gateway {
 
     /// Puts one loaded message into the window, unless there is no room or its time has not come.
     fn take_loaded(&mut self, slot: u32, message: crate::store::StoredMessage) -> bool {
-        let latest = self.now + self.config.retry_interval.times(u64::from(self.config.retry_max));
-        let not_before = message.not_before.min(latest);
+        let not_before = self.written_from(slot, &message);
         if not_before > self.now {
             self.mailbox(slot).resume_at = not_before;
             return false;
@@ -257,6 +257,20 @@ impl Gateway {
         });
         self.pump_written(slot);
         true
+    }
+
+    /// When a loaded message may be written: not later than any try can be from its first load on.
+    fn written_from(&mut self, slot: u32, message: &crate::store::StoredMessage) -> Time {
+        let latest = self.now + self.config.retry_interval.times(u64::from(self.config.retry_max));
+        let mailbox = self.mailbox(slot);
+        let known = mailbox.hastened.take().filter(|known| known.0 == message.id);
+        if message.not_before <= latest {
+            return message.not_before;
+        }
+        let hastened = known.unwrap_or_else(|| Box::new((message.id, latest)));
+        let at = hastened.1;
+        mailbox.hastened = Some(hastened);
+        at
     }
 
     /// Writes the newest entries without looking for more.

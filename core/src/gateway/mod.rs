@@ -39,6 +39,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use std::mem;
 
+pub use check::Tables;
 pub use deadlines::Reason;
 
 /// The state machine of one node.
@@ -77,6 +78,10 @@ pub struct Gateway {
     /// Emptied lists, for reuse.
     #[cfg_attr(feature = "serde", serde(skip))]
     spare_ids: Vec<Vec<MessageId>>,
+    /// How it is broken on purpose.
+    #[cfg(feature = "sabotage")]
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(crate) sabotage: Option<crate::sabotage::Sabotage>,
 }
 
 /// Whether the gateway takes anything new.
@@ -115,6 +120,8 @@ impl Gateway {
             confirmed: 0,
             out: Vec::new(),
             spare_ids: Vec::new(),
+            #[cfg(feature = "sabotage")]
+            sabotage: None,
         }
     }
 

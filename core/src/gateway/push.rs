@@ -10,6 +10,7 @@ use crate::mailbox::{Entry, KeyState, Standing};
 use crate::operations::{Pending, PendingAppend};
 use crate::pushers::{Reading, ReplyTo};
 use crate::record::{PushRecord, Record};
+use crate::sabotage::Sabotage;
 use crate::store::{Append, Idempotency, Op, Promise};
 use crate::time::{Span, Time};
 use bytes::Bytes;
@@ -165,7 +166,9 @@ impl Gateway {
             Route::Direct => self.push_direct(slot, to, id, push, Standing::Ready),
             Route::Held => self.push_direct(slot, to, id, push, Standing::Held),
             Route::Behind => {
-                self.mailbox(slot).fall_behind();
+                if !self.sabotaged(Sabotage::AppendForgotten) {
+                    self.mailbox(slot).fall_behind();
+                }
                 self.store_push(slot, to, id, push, Promise::Queued, None);
             }
             Route::Offline => {
@@ -231,7 +234,8 @@ impl Gateway {
         let offline = mailbox.conns.is_empty();
         // The store may still hold a message that is confirmed or about to be buried: what merged
         // with it would go with it.
-        let settled = offline && mailbox.removing == 0 && mailbox.burying.is_empty();
+        let settled = mailbox.removing == 0 && mailbox.burying.is_empty();
+        let settled = offline && (settled || self.sabotaged(Sabotage::MergeWhileRemoving));
         let merge = settled && self.config.dedup == Dedup::On && push.idempotency.is_none();
         let append = Append {
             key: mailbox.key.clone(),

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 /// One thing for the store to do.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum Op {
     /// Keep a message; answered with [`Answer::Appended`]. Idempotent by message id.
@@ -92,7 +92,7 @@ pub enum Op {
 }
 
 /// A message to keep.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Append {
     /// Whose mailbox it joins, at the end.
@@ -121,7 +121,7 @@ pub struct Append {
 }
 
 /// What a push is answered once its message is safe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Promise {
     /// It was or will at once be written to a live connection.
@@ -131,7 +131,7 @@ pub enum Promise {
 }
 
 /// A back end's own name for a push.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Idempotency {
     /// The name, unique per key.
@@ -141,7 +141,7 @@ pub struct Idempotency {
 }
 
 /// A failed try.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Retry {
     /// Of which message.
@@ -153,7 +153,7 @@ pub struct Retry {
 }
 
 /// A place in the order of expiry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ExpiryCursor {
     /// When the message expires.
@@ -163,7 +163,7 @@ pub struct ExpiryCursor {
 }
 
 /// Operations on which node serves a key. A node's claims hold while its lease does.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum ClaimOp {
     /// Extend the node's lease; answered with [`ClaimAnswer::Renewed`].
@@ -196,7 +196,7 @@ pub enum ClaimOp {
 }
 
 /// One run of one node.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Node {
     /// The node's configured name.
@@ -206,7 +206,7 @@ pub struct Node {
 }
 
 /// Operations on dead letters.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum DeadOp {
     /// List dead letters in order of death; answered with [`DeadAnswer::Listed`].
@@ -246,7 +246,7 @@ pub enum DeadOp {
 }
 
 /// Which dead letters. Every condition that is given must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DeadFilter {
     /// Of this key.
@@ -260,7 +260,7 @@ pub struct DeadFilter {
 }
 
 /// A place in the order of death.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DeadCursor {
     /// When the message died.
@@ -271,7 +271,7 @@ pub struct DeadCursor {
 
 /// Operations on waiting messages that serve operators. Whether a message is being delivered is
 /// unknown to the store: it waits until it is removed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum QueueOp {
     /// List the keys for which messages wait, in order of their text; answered with
@@ -313,7 +313,7 @@ pub enum QueueOp {
 }
 
 /// How a message to find is named.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Target {
     /// By its id.
@@ -323,7 +323,7 @@ pub enum Target {
 }
 
 /// Operations on sessions.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum SessionOp {
     /// Keep a session, replacing the one of the same id; answered with [`Answer::SessionKept`].
@@ -338,7 +338,7 @@ pub enum SessionOp {
 }
 
 /// What survives a link client's reconnects.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Session {
     /// Its name, chosen by the gateway.
@@ -356,7 +356,7 @@ pub struct Session {
 }
 
 /// Operations on devices.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum DeviceOp {
     /// Note where a device is connected; answered with [`Answer::DeviceKept`].
@@ -376,7 +376,7 @@ pub enum DeviceOp {
 }
 
 /// What the store says to an [`Op`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Answer {
     /// To [`Op::Append`].
@@ -416,7 +416,7 @@ pub enum Answer {
 }
 
 /// What became of a message to keep.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Appended {
     /// It is kept.
@@ -443,7 +443,7 @@ pub enum Appended {
 }
 
 /// The oldest messages of a mailbox.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Loaded {
     /// In order of position.
@@ -456,7 +456,7 @@ pub struct Loaded {
 }
 
 /// A message as the store keeps it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct StoredMessage {
     /// Its name.
@@ -476,7 +476,7 @@ pub struct StoredMessage {
 }
 
 /// A message whose time to live is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Expired {
     /// Whose mailbox it is in.
@@ -486,7 +486,7 @@ pub struct Expired {
 }
 
 /// What the store says to a [`ClaimOp`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ClaimAnswer {
     /// The lease is extended.
@@ -503,7 +503,7 @@ pub enum ClaimAnswer {
 }
 
 /// What the store says to a [`DeadOp`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum DeadAnswer {
     /// In order of death.
@@ -515,7 +515,7 @@ pub enum DeadAnswer {
 }
 
 /// A message set aside.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DeadLetter {
     /// Whose it was.
@@ -531,7 +531,7 @@ pub struct DeadLetter {
 }
 
 /// What the store says to a [`QueueOp`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum QueueAnswer {
     /// In order of text.
@@ -550,7 +550,7 @@ pub enum QueueAnswer {
 }
 
 /// What waits for one key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Queue {
     /// Which key.
@@ -564,7 +564,7 @@ pub struct Queue {
 }
 
 /// Where a message is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Found {
     /// It waits.

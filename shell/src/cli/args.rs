@@ -88,7 +88,6 @@ fn setting_flag(setting: &'static Setting) -> Arg {
         | Kind::Count(..)
         | Kind::Choice(_)
         | Kind::Address
-        | Kind::MaybeAddress
         | Kind::Path
         | Kind::Seed => arg,
     }

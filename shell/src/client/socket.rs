@@ -17,13 +17,13 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An open connection.
 #[derive(Debug)]
-pub(crate) struct Socket {
+pub(super) struct Socket {
     inner: WebSocket<TcpStream>,
 }
 
 /// What came.
 #[derive(Debug)]
-pub(crate) enum Arrival {
+pub(super) enum Arrival {
     /// A text message, or a binary one that is text.
     Text(ByteString),
     /// A pong.
@@ -38,15 +38,15 @@ pub(crate) enum Arrival {
 
 /// Where a URL leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(super) struct Target {
     url: String,
     /// Host and port.
-    pub(crate) address: String,
+    pub(super) address: String,
 }
 
 impl Target {
     /// Understands a URL.
-    pub(crate) fn parse(url: &str) -> Result<Self, String> {
+    pub(super) fn parse(url: &str) -> Result<Self, String> {
         let wanted = "write as in ws://127.0.0.1:5001/";
         let uri: Uri =
             url.parse().map_err(|error| format!("{url:?} is no URL: {error}; {wanted}"))?;
@@ -65,7 +65,7 @@ impl Target {
 
 impl Socket {
     /// Connects and upgrades.
-    pub(crate) fn open(target: &Target) -> Result<Self, String> {
+    pub(super) fn open(target: &Target) -> Result<Self, String> {
         let refused = |error: io::Error| format!("cannot connect to {}: {error}", target.address);
         let mut result = Err(io::Error::other("no address"));
         for candidate in resolve(&target.address)? {
@@ -93,12 +93,12 @@ impl Socket {
     }
 
     /// A second handle of the TCP stream, to end the connection from another thread.
-    pub(crate) fn handle(&self) -> io::Result<TcpStream> {
+    pub(super) fn handle(&self) -> io::Result<TcpStream> {
         self.inner.get_ref().try_clone()
     }
 
     /// Waits for what comes next, at most this long.
-    pub(crate) fn receive(&mut self, within: Duration) -> Arrival {
+    pub(super) fn receive(&mut self, within: Duration) -> Arrival {
         // A timeout of zero would mean none at all.
         let within = within.max(Duration::from_millis(1));
         if let Err(error) = self.inner.get_ref().set_read_timeout(Some(within)) {
@@ -126,17 +126,17 @@ impl Socket {
     }
 
     /// Sends a text message.
-    pub(crate) fn send(&mut self, text: &ByteString) -> Result<(), String> {
+    pub(super) fn send(&mut self, text: &ByteString) -> Result<(), String> {
         self.inner.send(Message::text(text.to_string())).map_err(|error| error.to_string())
     }
 
     /// Sends a ping.
-    pub(crate) fn ping(&mut self) -> Result<(), String> {
+    pub(super) fn ping(&mut self) -> Result<(), String> {
         self.inner.send(Message::Ping(Bytes::new())).map_err(|error| error.to_string())
     }
 
     /// Says goodbye as far as that is still possible.
-    pub(crate) fn close(self) {
+    pub(super) fn close(self) {
         // A stop ends the reading half first, after which this WebSocket would send no more; every
         // frame before was written whole, so a fresh one can.
         let stream = self.inner.into_inner();

@@ -71,7 +71,6 @@ fn takes(kind: Kind) -> String {
             return quoted.join(", ");
         }
         Kind::Address => "address and port",
-        Kind::MaybeAddress => "address and port, or `off`",
         Kind::Path => "path",
         Kind::Words(_) => "list",
         Kind::Rules => "list of rules",

@@ -53,8 +53,8 @@ impl Judge {
             }
             ConnEvent::Drained => {
                 let conn = self.conn(node, id);
-                if conn.mute {
-                    let mark = conn.drain;
+                let mark = conn.drains.pop_front();
+                if let Some(mark) = mark.filter(|_| conn.mute) {
                     self.prove(node, id, mark);
                 }
             }
@@ -189,7 +189,7 @@ impl Judge {
             (conn.bound, conn.key, conn.upgraded, conn.proven) = (false, None, false, 0);
             conn.sent.clear();
             conn.pings.clear();
-            conn.drain = 0;
+            conn.drains.clear();
             key
         };
         if let Some(key) = key
@@ -376,7 +376,7 @@ impl Conn {
             proven: 0,
             newest: std::collections::BTreeMap::new(),
             pings: std::collections::BTreeMap::new(),
-            drain: 0,
+            drains: std::collections::VecDeque::new(),
             mute: false,
             heard_at: now,
             losses,

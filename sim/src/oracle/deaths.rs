@@ -76,13 +76,26 @@ impl Judge {
         }
     }
 
-    /// Nothing that was in a window when the append was given is evicted.
-    pub(super) fn judge_eviction(&mut self, id: MessageId, asked: u64) {
+    /// Nothing that was in a window when the append was given is evicted, as far as the store could
+    /// know: when the message that the append names as the newest of the window was set aside before,
+    /// the store spares none.
+    pub(super) fn judge_eviction(&mut self, id: MessageId, asked: (u64, Option<MessageId>)) {
+        let (given, named) = asked;
+        let lost =
+            named.and_then(|named| self.messages.get(&named)).is_some_and(|named| named.died);
         let promised = self.messages.get(&id).is_some_and(|message| message.promised);
         let Some(content) = self.content_of(id) else { return };
         let since = content.delivered_since();
         // What timed out and is stored all the same is not known to be.
-        let spared = since.is_none_or(|since| since > asked) || !promised;
+        let spared = since.is_none_or(|since| since > given) || !promised || lost;
         self.demand(Oracle::Death, spared, || format!("{id} was evicted from a window"));
+    }
+
+    pub(super) fn note_deaths(&mut self, ids: &[MessageId]) {
+        for id in ids {
+            if let Some(message) = self.messages.get_mut(id) {
+                message.died = true;
+            }
+        }
     }
 }

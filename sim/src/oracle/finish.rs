@@ -44,7 +44,7 @@ impl Judge {
         let message = &self.messages[&id];
         let dead = inventory.dead.contains_key(&id) || self.purged.contains(&id);
         let wrong = match message.fate {
-            _ if dead && message.removed => "is confirmed and dead",
+            _ if dead && message.removed && !message.reopened => "is confirmed and dead",
             Fate::Itself if message.promised && !dead && !message.removed => {
                 "was promised, and is neither confirmed nor dead"
             }

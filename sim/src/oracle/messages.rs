@@ -63,11 +63,15 @@ impl Judge {
         let message = Message {
             key: index,
             content: serial,
+            node,
             fate: Fate::Itself,
             stored: false,
             promised: false,
+            died: false,
             failed: false,
             removed: false,
+            settled: false,
+            reopened: false,
             tries: 0,
             recorded: None,
             expires_at: self.now.wall + self.config.ttl,
@@ -106,6 +110,13 @@ impl Judge {
         let message = self.messages.get_mut(&id).expect("it was pushed");
         message.promised = !matches!(reply, Reply::Fail(_));
         message.failed |= !message.promised;
+        let (promised, fate) = (message.promised, message.fate);
+        // A promise given for a merged push is one for the message that stands for it.
+        if let Fate::Another(other) = fate
+            && let Some(other) = self.messages.get_mut(&other)
+        {
+            other.promised |= promised;
+        }
     }
 
     /// What is wrong with the reply to a push.
@@ -156,13 +167,14 @@ impl Judge {
         let asked = match request {
             Op::Append(append) => {
                 self.judge_append(node, append);
-                Asked::Append { id: append.id, batch: self.batches }
+                let (id, spared) = (append.id, append.window_end);
+                Asked::Append { id, batch: self.batches, spared }
             }
             Op::Remove { ids, .. } => {
                 for id in ids {
                     self.on_removal(node, *id);
                 }
-                Asked::Remove(ids.clone())
+                Asked::Other
             }
             Op::Retry { retries, .. } => {
                 for (id, tries) in tried(retries) {
@@ -203,7 +215,8 @@ impl Judge {
             format!("{} may merge, and {} has a connection", append.id, append.key)
         });
         let Some(spared) = append.window_end else { return };
-        let removed = self.messages.get(&spared).is_none_or(|message| message.removed);
+        let spared_one = self.messages.get(&spared);
+        let removed = spared_one.is_none_or(|message| message.removed && !message.reopened);
         self.demand(Oracle::Memory, !removed && !offline, || {
             format!("{} spares {spared}, which is in no window", append.id)
         });
@@ -213,7 +226,8 @@ impl Judge {
         let Some(message) = self.messages.get_mut(&id) else {
             return self.blame(Oracle::Confirmation, format!("{id} is removed: no message"));
         };
-        if std::mem::replace(&mut message.removed, true) {
+        let reopened = std::mem::replace(&mut message.reopened, false);
+        if std::mem::replace(&mut message.removed, true) && !reopened {
             return;
         }
         let content = self.content_of(id).expect("it was pushed");
@@ -230,17 +244,25 @@ impl Judge {
         let Some(asked) = self.node(node).ops.remove(&op) else {
             return self.node(node).ledger.owe("stale ids", 1);
         };
-        let ledger = &mut self.node(node).ledger;
+        let ledger = &mut self.nodes.entry(node).or_default().ledger;
         match answer {
             Answer::Appended(appended) => {
-                if let Asked::Append { id, batch } = asked {
-                    self.on_appended(node, id, batch, appended);
+                if let Asked::Append { id, batch, spared } = asked {
+                    self.on_appended(node, id, (batch, spared), appended);
                 }
             }
-            Answer::Removed { withdrawn, .. } => {
+            Answer::Removed { ids, withdrawn } => {
+                for id in ids {
+                    if let Some(message) = self.messages.get_mut(id) {
+                        message.settled = true;
+                    }
+                }
                 ledger.owe("withdrawn dead letters", u64::from(*withdrawn));
             }
-            Answer::Buried(ids) => ledger.owe("deaths", ids.len() as u64),
+            Answer::Buried(ids) => {
+                ledger.owe("deaths", ids.len() as u64);
+                self.note_deaths(ids);
+            }
             Answer::Dead(DeadAnswer::Purged(count)) => ledger.owe("dropped dead letters", *count),
             Answer::Failed(_) => ledger.owe("failed operations", 1),
             Answer::Loaded(_)
@@ -256,7 +278,13 @@ impl Judge {
         }
     }
 
-    fn on_appended(&mut self, node: u32, id: MessageId, asked: u64, appended: &Appended) {
+    fn on_appended(
+        &mut self,
+        node: u32,
+        id: MessageId,
+        asked: (u64, Option<MessageId>),
+        appended: &Appended,
+    ) {
         let Some(message) = self.messages.get_mut(&id) else { return };
         match appended {
             Appended::Stored { evicted, .. } => {
@@ -265,11 +293,11 @@ impl Judge {
                 for id in evicted {
                     self.judge_eviction(*id, asked);
                 }
+                self.note_deaths(evicted);
             }
-            Appended::Merged { into } => message.fate = Fate::Another(*into),
-            Appended::Duplicate { first, .. } => {
+            Appended::Merged { into: first } | Appended::Duplicate { first, .. } => {
                 message.fate = Fate::Another(*first);
-                // What stands in the store's list of names was stored.
+                // It is in the store, whatever its own push was answered.
                 if let Some(first) = self.messages.get_mut(first) {
                     first.stored = true;
                 }

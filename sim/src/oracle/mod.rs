@@ -183,7 +183,7 @@ struct Conn {
     newest: BTreeMap<(u32, PusherId), u64>,
     /// How many were written before a ping, and before it was asked for its drain.
     pings: BTreeMap<u64, usize>,
-    drain: usize,
+    drains: VecDeque<usize>,
     mute: bool,
     heard_at: Span,
     losses: u32,
@@ -212,8 +212,7 @@ enum Asking {
 /// A storage operation under way.
 #[derive(Debug)]
 enum Asked {
-    Append { id: MessageId, batch: u64 },
-    Remove(Vec<MessageId>),
+    Append { id: MessageId, batch: u64, spared: Option<MessageId> },
     Other,
 }
 
@@ -222,11 +221,18 @@ enum Asked {
 struct Message {
     key: u32,
     content: u32,
+    node: u32,
     fate: Fate,
     stored: bool,
     promised: bool,
+    /// It was set aside, and may have been let wait again.
+    died: bool,
     failed: bool,
     removed: bool,
+    /// The store has answered that it is removed.
+    settled: bool,
+    /// The process that had it removed ended before the store answered.
+    reopened: bool,
     tries: u32,
     recorded: Option<Outcome>,
     expires_at: Time,
@@ -368,9 +374,9 @@ impl Judge {
             | PusherEvent::LineTooLong { .. }
             | PusherEvent::Finished { .. } => {
                 let pusher = state.pushers.entry(id).or_default();
-                let full = !pusher.paused && pusher.unanswered.len() >= limit;
-                self.demand(Oracle::Memory, !full, || {
-                    format!("{id} has {limit} unanswered pushes and is read on")
+                let (count, paused) = (pusher.unanswered.len(), pusher.paused);
+                self.demand(Oracle::Memory, paused || count < limit, || {
+                    format!("{id} has {count} unanswered pushes of {limit}, and is read on")
                 });
             }
         }
@@ -383,7 +389,7 @@ impl Judge {
             Command::Pong { conn, .. } => self.on_pong_sent(node, *conn),
             Command::ReportDrained { conn } => {
                 if let Some(conn) = self.node(node).conns.get_mut(conn) {
-                    conn.drain = conn.sent.len();
+                    conn.drains.push_back(conn.sent.len());
                 }
             }
             Command::Close { conn, close } => self.on_close(node, *conn, *close),
@@ -454,7 +460,14 @@ impl Judge {
         if let Some(text) = unpaid {
             self.blame(Oracle::Records, text);
         }
-        for key in abandoned.into_iter().filter(|_| !stopping) {
+        for key in abandoned {
+            if stopping {
+                // No try is charged: the next run finds the messages in the store.
+                for content in self.contents.values_mut().filter(|content| content.key == key) {
+                    content.in_window = None;
+                }
+                continue;
+            }
             let left = self.contents.values().find(|content| {
                 content.key == key && content.delivered_since().is_some() && content.ids.len() == 1
             });
@@ -471,15 +484,14 @@ impl Judge {
     /// The process ended: what it had under way is open again.
     fn on_crash(&mut self, node: u32) {
         let Some(state) = self.nodes.remove(&node) else { return };
-        for asked in state.ops.into_values() {
-            let Asked::Remove(ids) = asked else { continue };
-            for id in ids {
-                let Some(message) = self.messages.get_mut(&id) else { continue };
-                if std::mem::replace(&mut message.removed, false) {
-                    let content = self.contents.entry(message.content).or_default();
-                    content.removed -= 1;
-                    content.proven -= 1;
-                }
+        for message in self.messages.values_mut().filter(|message| message.node == node) {
+            let unsettled = message.removed && !message.settled && !message.reopened;
+            if unsettled {
+                // The store may have it still, and then it is delivered once more.
+                message.reopened = true;
+                let content = self.contents.entry(message.content).or_default();
+                content.removed -= 1;
+                content.proven -= 1;
             }
         }
         let own = |content: &&mut Content| content.pusher.is_some_and(|(of, _)| of == node);

@@ -36,6 +36,7 @@ pub(super) fn schedule(seed: u64, tier: Tier) -> Schedule {
     if families.contains(&Family::Storm) {
         draw_storms(&mut rng, &world, &mut ops);
     }
+    ops.retain(|op| op.at < world.heal_at);
     ops.sort_by_key(|op| (op.at, op.actor));
     Schedule { seed, tier, families, world, ops }
 }
@@ -152,6 +153,11 @@ impl Draw<'_> {
                 self.push_one(start + step * 1_000, &mut serial, key);
             }
         }
+        if self.families.contains(&Family::Duplicates) {
+            for _ in 0..2 {
+                self.push_while_removing(&mut serial);
+            }
+        }
         self.some(Family::Malformed, 4, |rng| {
             let lines = [
                 BadLine::Rubbish,
@@ -167,6 +173,23 @@ impl Draw<'_> {
             1 => OpKind::Finish(rng.random_range(1..100)),
             _ => OpKind::Drop,
         });
+    }
+
+    /// The same push again when the first is confirmed, its client gone and its removal not done: the
+    /// store stands still from before the confirmation on.
+    fn push_while_removing(&mut self, serial: &mut u32) {
+        let clients = u32::try_from(self.world.clients.len()).expect("a world has few clients");
+        let (at, client) = (self.some_time(), self.rng.random_range(0..clients));
+        let key = self.world.clients[client as usize].key;
+        *serial += 1;
+        let push = Push { key, serial: *serial, padding: 0, poison: false };
+        let travel = self.world.clients[client as usize].latency;
+        self.push_op(at, OpKind::Push(push));
+        let stall = OpKind::Trouble(Trouble::Stalled, 900);
+        self.ops.push(Op { at: at + 8_000, actor: Actor::Store, kind: stall });
+        let reset_at = at + 60_000 + 8 * travel;
+        self.ops.push(Op { at: reset_at, actor: Actor::Client(client), kind: OpKind::Reset });
+        self.push_op(reset_at + 20_000, OpKind::Push(push));
     }
 
     fn some_key(&mut self) -> u32 {

@@ -1,0 +1,145 @@
+//! The end of a world: everything is mended, and every promise comes due.
+
+use super::Run;
+use crate::oracle::{Fact, Oracle};
+use std::collections::{BTreeMap, BTreeSet};
+use steadfast_core::gateway::Tables;
+use steadfast_core::id::{Key, MessageId};
+
+/// How often it is looked whether everything is decided.
+const STEP: u64 = 2_000_000;
+
+/// How long a world rests before its tables are judged.
+const REST: u64 = 3_000_000;
+
+impl Run<'_> {
+    /// Everything works from now on. Within a time that follows from the settings nothing waits for
+    /// a key that has clients; and when the time to live of the rest is over, nothing waits at all.
+    pub(super) fn heal(&mut self) {
+        self.mend();
+        let deadline = self.now + self.patience();
+        while self.now < deadline && !self.waiting_for_clients().is_empty() {
+            self.advance(self.now + STEP);
+            self.reconnect();
+        }
+        if self.judge.violation().is_some() {
+            return;
+        }
+        let waiting = self.waiting_for_clients();
+        self.fact(Fact::Recovered(waiting));
+        // What was accepted before the clock went back expires only when it has caught up.
+        // Back ends that were not read for a while may push until now: then once more.
+        for round in 0..3 {
+            if round > 0 && self.nothing_waits() {
+                break;
+            }
+            self.leap(self.schedule.world.settings.ttl + 1_000 + self.turned_back);
+            let deadline = self.now + 14_000_000;
+            while self.now < deadline && !self.nothing_waits() {
+                self.advance(self.now + STEP);
+            }
+        }
+        self.advance(self.now + REST);
+        self.rest();
+        if self.judge.violation().is_none() {
+            let inventory = self.disk.inventory(&self.keys());
+            if self.watch.judged {
+                self.judge_tables();
+                self.judge.end(&inventory);
+            }
+        }
+    }
+
+    fn mend(&mut self) {
+        self.healed = true;
+        self.remark("everything is mended");
+        self.trouble = None;
+        self.restart();
+        self.reconnect();
+        for index in 0..self.clients.len() {
+            let number = u32::try_from(index).expect("a world has few clients");
+            self.clients[index].heal(self.now);
+            self.thaw(number);
+            self.start(number);
+        }
+        let severed: Vec<_> = self
+            .sockets
+            .open_ones()
+            .filter(|socket| socket.severed_up || socket.severed_down)
+            .filter_map(|socket| Some((socket.client?, socket.id)))
+            .collect();
+        for (client, id) in severed {
+            self.end_cut(client, id);
+        }
+    }
+
+    /// A gateway that was told to stop comes back by itself; whoever waits for it is patient.
+    fn reconnect(&mut self) {
+        if self.host.gateway.is_none() && !self.host.stopping {
+            self.restart();
+        }
+    }
+
+    /// How long it may take until nothing waits for a key with clients: a client notices that its
+    /// connection is dead and connects, the gateway notices and redelivers with all its delays, and
+    /// an operation of the store is tried again.
+    fn patience(&self) -> u64 {
+        let settings = &self.schedule.world.settings;
+        let client = 2 * settings.idle_timeout + 8_000;
+        let gateway = 4 * settings.pong_timeout
+            + settings.idle_timeout
+            + u64::from(settings.retry_max) * settings.retry_interval
+            + settings.kick_interval;
+        let store = 2 * settings.store_timeout + 12_000;
+        (client + gateway + store) * 1_000
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        self.schedule.world.keys.iter().map(|key| Key::new(key.text.as_str())).collect()
+    }
+
+    /// What waits for keys that have clients.
+    fn waiting_for_clients(&self) -> BTreeMap<Key, Vec<MessageId>> {
+        let world = &self.schedule.world;
+        let served: BTreeSet<_> = world.clients.iter().map(|client| client.key as usize).collect();
+        let keys = served.into_iter().map(|key| Key::new(world.keys[key].text.as_str()));
+        let waiting = keys.map(|key| {
+            let ids = self.disk.model().waiting(&key).map(|message| message.id).collect();
+            (key, ids)
+        });
+        waiting.filter(|(_, ids): &(Key, Vec<_>)| !ids.is_empty()).collect()
+    }
+
+    /// Whether nothing waits for any key.
+    fn nothing_waits(&self) -> bool {
+        self.disk.model().counts().waiting == 0
+    }
+
+    /// Goes on until nothing is on its way to the gateway.
+    fn rest(&mut self) {
+        for _ in 0..200 {
+            let operations = self.host.gateway.as_ref().map(|gateway| gateway.tables().operations);
+            if self.host.is_quiet() && operations.is_none_or(|count| count == 0) {
+                break;
+            }
+            self.advance(self.now + 1_000);
+        }
+    }
+
+    /// At rest the core's tables hold what the world has, and nothing else.
+    fn judge_tables(&mut self) {
+        let Some(gateway) = &self.host.gateway else {
+            return self.judge.blame(Oracle::Tables, "the gateway is down");
+        };
+        let tables = gateway.tables();
+        let connections = self.sockets.open_ones().count();
+        let pushers = self.wires.len();
+        let bound = self.sockets.open_ones().filter_map(|socket| socket.bound);
+        let mailboxes = bound.collect::<BTreeSet<_>>().len();
+        let world = Tables { connections, pushers, mailboxes, operations: 0, window: 0 };
+        if tables != world {
+            let text = format!("the core has {tables:?}, and the world {world:?}");
+            self.judge.blame(Oracle::Tables, text);
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Gateways that are broken on purpose: each must be caught, by the right oracle and soon.
+//!
+//! Some are broken inside, where the core has a place for it ([`Broken`]); the others by what is done
+//! to events on their way in and to commands on their way out. The judge sees the events as they were
+//! and the commands as they came out, so that core and tampering together are one broken gateway.
+
+#![allow(clippy::wildcard_enum_match_arm, reason = "each match picks out what it is about")]
+#![allow(clippy::collapsible_match, reason = "a guard that counts hides that it does")]
+
+use crate::oracle::Oracle;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use steadfast_core::command::{Command, FailReason, Reply};
+use steadfast_core::config::Config;
+use steadfast_core::event::{ConnEvent, Event};
+use steadfast_core::id::{ConnId, MessageId};
+use steadfast_core::record::{DeliveryRecord, PushRecord, Record};
+use steadfast_core::sabotage::Sabotage as Broken;
+use steadfast_core::store::{Answer, Op};
+use steadfast_core::time::Span;
+
+/// One way to be broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// Inside the core.
+    Core(Broken),
+    /// A message goes to another open connection now and then.
+    Neighbour,
+    /// A pong with any counter is taken for the one that is awaited.
+    AnyPong,
+    /// What was written counts as confirmed.
+    ConfirmOnWrite,
+    /// What a connection leaves unconfirmed is forgotten.
+    ForgetOnClose,
+    /// One message more may wait than is allowed.
+    LimitOffByOne,
+    /// A push is merged with one that is being delivered.
+    MergeOnline,
+    /// What is being delivered is evicted for its number.
+    EvictWindow,
+    /// Idle connections are closed twice as late.
+    IdleTwiceLate,
+    /// Idle connections are closed after half the time.
+    IdleHalf,
+    /// One message more is in flight than is allowed.
+    WindowOffByOne,
+    /// A message dies one try too early.
+    OneTryLess,
+    /// Messages die at half their time to live.
+    TtlHalf,
+    /// A push whose storage failed is promised.
+    FailIsOk,
+    /// One in many replies is not given.
+    ReplyLost,
+    /// What a load returns is written in reverse.
+    LoadReversed,
+    /// Deaths are not recorded.
+    SilentDeath,
+    /// Misses are not recorded.
+    SilentMiss,
+    /// One in many removals is kept from the store.
+    RemovalLost,
+    /// Heartbeats are answered twice now and then.
+    AnswerTwice,
+    /// Old dead letters are dropped, and more than there are to drop.
+    PurgeAll,
+}
+
+impl Sabotage {
+    /// All of them, with the oracles any of which must catch it, and within how many seeds.
+    pub const ALL: &[(Self, &[Oracle], u64)] = &[
+        (Self::Core(Broken::AppendForgotten), &[Oracle::Delivery, Oracle::Order], 100),
+        (
+            Self::Core(Broken::MergeWhileRemoving),
+            &[Oracle::Confirmation, Oracle::Conservation],
+            3_000,
+        ),
+        (Self::Core(Broken::HeldNotCounted), &[Oracle::Memory], 300),
+        (Self::Core(Broken::StaleCloseErases), &[Oracle::Delivery, Oracle::Records], 100),
+        (Self::Core(Broken::TakeoverForgets), &[Oracle::Conservation, Oracle::Delivery], 100),
+        (Self::Neighbour, &[Oracle::CrossTalk], 10),
+        (Self::AnyPong, &[Oracle::Confirmation], 200),
+        (Self::ConfirmOnWrite, &[Oracle::Confirmation], 10),
+        (Self::ForgetOnClose, &[Oracle::Confirmation, Oracle::Conservation], 50),
+        (Self::LimitOffByOne, &[Oracle::Memory], 10),
+        (Self::MergeOnline, &[Oracle::Conservation], 10),
+        (Self::EvictWindow, &[Oracle::Death], 500),
+        (Self::IdleTwiceLate, &[Oracle::Idleness], 20),
+        (Self::IdleHalf, &[Oracle::Idleness], 20),
+        (Self::WindowOffByOne, &[Oracle::Memory], 50),
+        (Self::OneTryLess, &[Oracle::Death], 50),
+        (Self::TtlHalf, &[Oracle::Death], 10),
+        (Self::FailIsOk, &[Oracle::Reply], 100),
+        (Self::ReplyLost, &[Oracle::Reply], 10),
+        (Self::LoadReversed, &[Oracle::Order, Oracle::Clean], 20),
+        (Self::SilentDeath, &[Oracle::Records], 10),
+        (Self::SilentMiss, &[Oracle::Records], 10),
+        (Self::RemovalLost, &[Oracle::Conservation, Oracle::Confirmation, Oracle::Delivery], 20),
+        (Self::AnswerTwice, &[Oracle::Heartbeat], 10),
+        (Self::PurgeAll, &[Oracle::Conservation], 10),
+    ];
+
+    /// The sabotage's name on the command line.
+    #[must_use]
+    pub fn name(self) -> String {
+        match self {
+            Self::Core(broken) => format!("{broken:?}"),
+            other => format!("{other:?}"),
+        }
+    }
+
+    /// What is broken inside the core.
+    #[must_use]
+    pub fn inside(self) -> Option<Broken> {
+        match self {
+            Self::Core(broken) => Some(broken),
+            _ => None,
+        }
+    }
+
+    /// Settings that the gateway gets wrong.
+    pub(crate) fn settings(self, config: &mut Config) {
+        match self {
+            Self::IdleTwiceLate => config.idle_timeout = config.idle_timeout.times(2),
+            Self::IdleHalf => config.idle_timeout = config.idle_timeout.divided_by(2),
+            Self::WindowOffByOne => config.window_messages += 1,
+            Self::OneTryLess => config.retry_max = config.retry_max.saturating_sub(1).max(1),
+            Self::TtlHalf => config.ttl = config.ttl.divided_by(2),
+            Self::LimitOffByOne => config.mailbox_limit += 1,
+            Self::PurgeAll => config.dead_limit = 0,
+            _ => {}
+        }
+    }
+}
+
+/// What tampers with events and commands.
+#[derive(Debug, Default)]
+pub(crate) struct Tamper {
+    /// The last ping of each connection.
+    pings: BTreeMap<ConnId, u64>,
+    /// A connection that was written to.
+    other: Option<ConnId>,
+    /// How many things were left alone.
+    spared: u32,
+}
+
+impl Tamper {
+    /// The event as the core is told it.
+    pub(crate) fn event(&mut self, sabotage: Sabotage, event: &Event) -> Event {
+        let mut event = event.clone();
+        match (sabotage, &mut event) {
+            (
+                Sabotage::AnyPong,
+                Event::Connection(id, ConnEvent::PongReceived(counter @ Some(_))),
+            ) => *counter = self.pings.get(id).copied(),
+            (Sabotage::LoadReversed, Event::Answered(_, Answer::Loaded(loaded))) => {
+                loaded.messages.reverse();
+            }
+            _ => {}
+        }
+        event
+    }
+
+    /// One in so many.
+    fn now_and_then(&mut self, every: u32) -> bool {
+        self.spared += 1;
+        self.spared.is_multiple_of(every)
+    }
+
+    /// The commands as they come out, and what more the core is told.
+    pub(crate) fn commands(
+        &mut self,
+        sabotage: Sabotage,
+        commands: &mut Vec<Command>,
+    ) -> Vec<Event> {
+        let mut told = Vec::new();
+        for command in commands.iter() {
+            if let Command::Ping { conn, counter } = command {
+                self.pings.insert(*conn, *counter);
+                if sabotage == Sabotage::ConfirmOnWrite {
+                    let pong = ConnEvent::PongReceived(Some(*counter));
+                    told.push(Event::Connection(*conn, pong));
+                }
+            }
+            if let Command::Close { conn, .. } = command
+                && self.other == Some(*conn)
+            {
+                self.other = None;
+            }
+        }
+        match sabotage {
+            Sabotage::ReplyLost => commands.retain(|command| {
+                !matches!(command, Command::Reply { .. }) || !self.now_and_then(20)
+            }),
+            Sabotage::SilentDeath => commands.retain(|command| {
+                let Command::Record(Record::Delivery(_, record)) = command else { return true };
+                !matches!(record, DeliveryRecord::Died { .. })
+            }),
+            Sabotage::SilentMiss => commands.retain(|command| {
+                let Command::Record(Record::Push(_, record)) = command else { return true };
+                !matches!(record, PushRecord::Missed { .. })
+            }),
+            Sabotage::AnswerTwice => {
+                let answer = |command: &&Command| match command {
+                    Command::Send { payload, .. } => payload.starts_with(b"biu"),
+                    _ => false,
+                };
+                let answer = commands.iter().find(answer).cloned();
+                if let Some(answer) = answer.filter(|_| self.now_and_then(9)) {
+                    commands.push(answer);
+                }
+            }
+            _ => commands.iter_mut().for_each(|command| self.command(sabotage, command)),
+        }
+        told
+    }
+
+    fn command(&mut self, sabotage: Sabotage, command: &mut Command) {
+        match (sabotage, command) {
+            (Sabotage::Neighbour, Command::Send { conn, payload, .. }) => {
+                let own = *conn;
+                if is_push(payload)
+                    && self.now_and_then(30)
+                    && let Some(other) = self.other
+                {
+                    *conn = other;
+                }
+                self.other = Some(own);
+            }
+            (Sabotage::ForgetOnClose, Command::Store { request, .. }) => {
+                if let Op::Retry { key, retries } = request {
+                    let ids = retries.iter().map(|retry| retry.id).collect();
+                    *request = Op::Remove { key: key.clone(), ids };
+                }
+            }
+            (Sabotage::MergeOnline, Command::Store { request: Op::Append(append), .. }) => {
+                append.merge_within = Some(Span::from_secs(60));
+            }
+            (Sabotage::EvictWindow, Command::Store { request: Op::Append(append), .. }) => {
+                append.window_end = None;
+            }
+            (Sabotage::FailIsOk, Command::Reply { reply, .. }) => {
+                if *reply == Reply::Fail(FailReason::NotStored) {
+                    *reply = Reply::Queued(MessageId { incarnation: 1, counter: 1 });
+                }
+            }
+            (Sabotage::RemovalLost, Command::Store { request: Op::Remove { ids, .. }, .. }) => {
+                if self.now_and_then(10) {
+                    ids.clear();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a text is a push and no answer.
+fn is_push(payload: &Bytes) -> bool {
+    crate::schedule::Push::serial_of(payload).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_many_and_each_once() {
+        let mut names: Vec<_> =
+            Sabotage::ALL.iter().map(|(sabotage, ..)| sabotage.name()).collect();
+        assert!(names.len() >= 15);
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), Sabotage::ALL.len());
+    }
+}

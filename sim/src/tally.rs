@@ -1,0 +1,305 @@
+//! What occurred in worlds, by name: for the census.
+
+use crate::schedule::Delivered;
+use std::collections::BTreeMap;
+use steadfast_core::command::{Close, Command, Reply};
+use steadfast_core::event::{ConnEvent, Event, PusherEvent};
+use steadfast_core::record::{
+    ConnRecord, DeathReason, DeliveryRecord, PushRecord, Record, StoreRecord,
+};
+use steadfast_core::store::{Answer, Appended};
+
+/// How often each thing occurred.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    counts: BTreeMap<&'static str, u64>,
+}
+
+/// Declares a function that names what a value is, and the list of all names.
+macro_rules! names {
+    ($list:ident, $function:ident($value:ident: &$type:ty) {
+        $($name:literal => $pattern:pat,)+
+    }) => {
+        const $list: &[&str] = &[$($name),+];
+
+        fn $function($value: &$type) -> &'static str {
+            match $value {
+                $($pattern => $name,)+
+            }
+        }
+    };
+}
+
+names!(COMMANDS, command(value: &Command) {
+    "command send" => Command::Send { .. },
+    "command ping" => Command::Ping { .. },
+    "command pong" => Command::Pong { .. },
+    "command report drained" => Command::ReportDrained { .. },
+    "command close" => Command::Close { .. },
+    "command reply" => Command::Reply { .. },
+    "command pause" => Command::Pause { .. },
+    "command resume" => Command::Resume { .. },
+    "command finish" => Command::Finish { .. },
+    "command store" => Command::Store { .. },
+    "command answer" => Command::Answer { .. },
+    "command record" => Command::Record(_),
+});
+
+names!(CLOSES, close(value: &Close) {
+    "close idle" => Close::Idle,
+    "close pong overdue" => Close::PongOverdue,
+    "close handshake overdue" => Close::HandshakeOverdue,
+    "close key too long" => Close::KeyTooLong,
+    "close key reserved" => Close::KeyReserved,
+    "close kicked" => Close::Kicked,
+    "close too many connections" => Close::TooManyConnections,
+    "close going away" => Close::GoingAway,
+});
+
+names!(REPLIES, reply(value: &Reply) {
+    "reply ok" => Reply::Ok(_),
+    "reply queued" => Reply::Queued(_),
+    "reply fail" => Reply::Fail(_),
+});
+
+names!(CONN_RECORDS, conn_record(value: &ConnRecord) {
+    "record received" => ConnRecord::Received { .. },
+    "record heartbeat received" => ConnRecord::HeartbeatReceived { .. },
+    "record heartbeat answered" => ConnRecord::HeartbeatAnswered { .. },
+    "record bound" => ConnRecord::Bound { .. },
+    "record bind refused" => ConnRecord::BindRefused { .. },
+    "record taken over" => ConnRecord::TakenOver { .. },
+    "record standby took over" => ConnRecord::StandbyTookOver { .. },
+    "record idle timed out" => ConnRecord::IdleTimedOut { .. },
+    "record pong overdue" => ConnRecord::PongOverdue { .. },
+    "record pong unsupported" => ConnRecord::PongUnsupported { .. },
+    "record closed" => ConnRecord::Closed { .. },
+});
+
+names!(PUSH_RECORDS, push_record(value: &PushRecord) {
+    "record prepared" => PushRecord::Prepared { .. },
+    "record ok" => PushRecord::Ok { .. },
+    "record missed" => PushRecord::Missed { .. },
+    "record queued" => PushRecord::Queued { .. },
+    "record merged" => PushRecord::Merged { .. },
+    "record duplicate" => PushRecord::Duplicate { .. },
+    "record failed" => PushRecord::Failed { .. },
+    "record refused" => PushRecord::Refused { .. },
+    "record unfinished" => PushRecord::Unfinished { .. },
+    "record paused" => PushRecord::Paused { .. },
+    "record resumed" => PushRecord::Resumed,
+});
+
+names!(DELIVERY_RECORDS, delivery_record(value: &DeliveryRecord) {
+    "record written" => DeliveryRecord::Written { .. },
+    "record confirmed" => DeliveryRecord::Confirmed { .. },
+    "record try failed" => DeliveryRecord::TryFailed { .. },
+    "record died of tries" => DeliveryRecord::Died { reason: DeathReason::Tries, .. },
+    "record died of age" => DeliveryRecord::Died { reason: DeathReason::Ttl, .. },
+    "record died of the limit" => DeliveryRecord::Died { reason: DeathReason::Limit, .. },
+    "record withdrawn" => DeliveryRecord::Withdrawn { .. },
+    "record forgotten" => DeliveryRecord::Forgotten { .. },
+    "record requeued" => DeliveryRecord::Requeued { .. },
+    "record purged" => DeliveryRecord::Purged { .. },
+    "record removals behind" => DeliveryRecord::RemovalsBehind { .. },
+});
+
+names!(STORE_RECORDS, store_record(value: &StoreRecord) {
+    "record store failed" => StoreRecord::Failed { .. },
+    "record store timed out" => StoreRecord::TimedOut { .. },
+    "record store retried" => StoreRecord::Retried { .. },
+    "record dead purged" => StoreRecord::DeadPurged { .. },
+    "record dead dropped" => StoreRecord::DeadDropped { .. },
+});
+
+names!(OTHER_RECORDS, other_record(value: &Record) {
+    "record of a connection" => Record::Connection(..),
+    "record of a push" => Record::Push(..),
+    "record of a delivery" => Record::Delivery(..),
+    "record of the store" => Record::Store(..),
+    "record stale id" => Record::StaleId,
+    "record late" => Record::Late(_),
+});
+
+names!(EVENTS, event(value: &Event) {
+    "event accepted" => Event::Connection(_, ConnEvent::Accepted),
+    "event upgraded" => Event::Connection(_, ConnEvent::Upgraded { .. }),
+    "event text received" => Event::Connection(_, ConnEvent::TextReceived(_)),
+    "event binary received" => Event::Connection(_, ConnEvent::BinaryReceived(_)),
+    "event ping received" => Event::Connection(_, ConnEvent::PingReceived(_)),
+    "event pong received" => Event::Connection(_, ConnEvent::PongReceived(_)),
+    "event drained" => Event::Connection(_, ConnEvent::Drained),
+    "event closed" => Event::Connection(_, ConnEvent::Closed(_)),
+    "event pusher opened" => Event::Pusher(_, PusherEvent::Opened),
+    "event line received" => Event::Pusher(_, PusherEvent::LineReceived(_)),
+    "event line too long" => Event::Pusher(_, PusherEvent::LineTooLong { .. }),
+    "event requested" => Event::Pusher(_, PusherEvent::Requested(_)),
+    "event finished" => Event::Pusher(_, PusherEvent::Finished { .. }),
+    "event pusher closed" => Event::Pusher(_, PusherEvent::Closed),
+    "event merged" => Event::Answered(_, Answer::Appended(Appended::Merged { .. })),
+    "event duplicate" => Event::Answered(_, Answer::Appended(Appended::Duplicate { .. })),
+    "event conflict" => Event::Answered(_, Answer::Appended(Appended::Conflict)),
+    "event stored" => Event::Answered(_, Answer::Appended(Appended::Stored { .. })),
+    "event answered" => Event::Answered(..),
+    "event operator" => Event::Operator(..),
+    "event deadline reached" => Event::DeadlineReached,
+    "event shutdown requested" => Event::ShutdownRequested,
+});
+
+names!(FAULTS, fault(value: &Delivered) {
+    "fault partitioned" => Delivered::Partitioned,
+    "fault partitioned one way" => Delivered::PartitionedOneWay,
+    "fault held" => Delivered::Held,
+    "fault vanished" => Delivered::Vanished,
+    "fault left" => Delivered::Left,
+    "fault reset by peer" => Delivered::ResetByPeer,
+    "fault froze" => Delivered::Froze,
+    "fault ping ignored" => Delivered::PingIgnored,
+    "fault stray pong" => Delivered::StrayPonged,
+    "fault read slowly" => Delivered::ReadSlowly,
+    "fault poisoned" => Delivered::Poisoned,
+    "fault stormed" => Delivered::Stormed,
+    "fault upgrade failed" => Delivered::UpgradeFailed,
+    "fault frame malformed" => Delivered::FrameMalformed,
+    "fault line malformed" => Delivered::LineMalformed,
+    "fault line unfinished" => Delivered::LineUnfinished,
+    "fault takeover of half-open" => Delivered::TakeoverOfHalfOpen,
+    "fault stale close" => Delivered::StaleClose,
+    "fault store was slow" => Delivered::StoreWasSlow,
+    "fault store failed" => Delivered::StoreFailed,
+    "fault store was unclear" => Delivered::StoreWasUnclear,
+    "fault store timed out" => Delivered::StoreTimedOut,
+    "fault store was read-only" => Delivered::StoreWasReadOnly,
+    "fault process crashed" => Delivered::ProcessCrashed,
+    "fault machine crashed" => Delivered::MachineCrashed,
+    "fault unsynced lost" => Delivered::UnsyncedLost,
+    "fault unanswered kept" => Delivered::UnansweredKept,
+    "fault clock went back" => Delivered::ClockWentBack,
+    "fault stopped" => Delivered::Stopped,
+    "fault stalled" => Delivered::Stalled,
+    "fault leapt" => Delivered::Leapt,
+    "fault reordered" => Delivered::Reordered,
+    "fault chopped" => Delivered::Chopped,
+});
+
+/// What need not occur, and why; what is named here and does occur is a mistake in this table.
+pub const EXEMPT: &[(&str, &str)] = &[
+    ("command answer", "no operator asks in these worlds"),
+    ("event operator", "no operator asks in these worlds"),
+    ("record requeued", "no operator asks in these worlds"),
+    ("record purged", "no operator asks in these worlds"),
+    ("record dead purged", "no operator asks in these worlds"),
+    ("fault chopped", "the Direct tier has no bytes; the other tier chops them"),
+];
+
+impl Tally {
+    /// Counts an event and what it led to.
+    pub fn batch(&mut self, told: &Event, commands: &[Command]) {
+        self.count(event(told));
+        for given in commands {
+            self.count(command(given));
+            match given {
+                Command::Close { close: why, .. } => self.count(close(why)),
+                Command::Reply { reply: answer, .. } => self.count(reply(answer)),
+                Command::Record(record) => self.record(record),
+                Command::Send { .. }
+                | Command::Ping { .. }
+                | Command::Pong { .. }
+                | Command::ReportDrained { .. }
+                | Command::Pause { .. }
+                | Command::Resume { .. }
+                | Command::Finish { .. }
+                | Command::Store { .. }
+                | Command::Answer { .. } => {}
+            }
+        }
+    }
+
+    fn record(&mut self, record: &Record) {
+        self.count(other_record(record));
+        match record {
+            Record::Connection(_, record) => self.count(conn_record(record)),
+            Record::Push(_, record) => self.count(push_record(record)),
+            Record::Delivery(_, record) => self.count(delivery_record(record)),
+            Record::Store(_, record) => self.count(store_record(record)),
+            Record::StaleId | Record::Late(_) => {}
+        }
+    }
+
+    /// Counts a fault that took effect.
+    pub fn delivered(&mut self, what: Delivered) {
+        self.count(fault(&what));
+    }
+
+    fn count(&mut self, name: &'static str) {
+        *self.counts.entry(name).or_default() += 1;
+    }
+
+    /// Adds another tally to this one.
+    pub fn add(&mut self, other: &Self) {
+        for (name, count) in &other.counts {
+            *self.counts.entry(name).or_default() += count;
+        }
+    }
+
+    /// Everything that can occur, and how often it did.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let lists = [
+            EVENTS,
+            COMMANDS,
+            CLOSES,
+            REPLIES,
+            OTHER_RECORDS,
+            CONN_RECORDS,
+            PUSH_RECORDS,
+            DELIVERY_RECORDS,
+            STORE_RECORDS,
+            FAULTS,
+        ];
+        let names = lists.into_iter().flatten().copied();
+        names.map(|name| (name, self.counts.get(name).copied().unwrap_or(0)))
+    }
+
+    /// What is wrong with the census: what never occurred, and what occurred although it is said not
+    /// to.
+    #[must_use]
+    pub fn gaps(&self) -> Vec<String> {
+        let exempt = |name| EXEMPT.iter().find(|(other, _)| *other == name);
+        let gaps = self.all().filter_map(|(name, count)| match (count, exempt(name)) {
+            (0, None) => Some(format!("{name}: never occurred")),
+            (1.., Some((_, why))) => Some(format!("{name}: occurred {count} times, but: {why}")),
+            _ => None,
+        });
+        gaps.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_exemptions_holds_both_ways() {
+        let mut tally = Tally::default();
+        let gaps = tally.gaps();
+        assert!(gaps.contains(&"command send: never occurred".to_owned()));
+        assert!(!gaps.iter().any(|gap| gap.starts_with("fault chopped")));
+        tally.delivered(Delivered::Chopped);
+        let gaps = tally.gaps();
+        assert!(gaps.iter().any(|gap| gap.starts_with("fault chopped: occurred 1 times")));
+    }
+
+    #[test]
+    fn every_exemption_names_something() {
+        let names: Vec<_> = Tally::default().all().map(|(name, _)| name).collect();
+        for (name, _) in EXEMPT {
+            assert!(names.contains(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_fault_has_a_name() {
+        let names: Vec<_> = Delivered::ALL.iter().map(fault).collect();
+        assert_eq!(names, FAULTS);
+    }
+}
