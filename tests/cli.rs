@@ -140,6 +140,7 @@ impl Daemon {
             .args(["-c", &format!("{prelude} exec \"$0\" \"$@\"")])
             .arg(env!("CARGO_BIN_EXE_steadfast"))
             .args(["--ws", "127.0.0.1:0", "--push", "127.0.0.1:0", "--store", "memory"])
+            .env("STEADFAST_ADMIN", "off")
             .args(args)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -1,5 +1,6 @@
 //! Part of the Steadfast push gateway: sockets, disk, configuration, logs.
 
+pub mod admin;
 pub mod cli;
 pub mod client;
 pub mod codec;

@@ -24,6 +24,8 @@ pub(crate) struct Daemon {
     process: Process,
     pub(crate) ws: SocketAddr,
     pub(crate) push: SocketAddr,
+    /// The admin port, when the flags ask for one.
+    pub(crate) admin: Option<SocketAddr>,
 }
 
 /// A child process whose output is being read.
@@ -70,7 +72,8 @@ impl Daemon {
         };
         let ws = address(&line, "ws=");
         let push = address(&line, "push=");
-        Self { process, ws, push }
+        let admin = line.contains("admin=").then(|| address(&line, "admin="));
+        Self { process, ws, push, admin }
     }
 
     /// Its resident memory in KiB.
@@ -160,6 +163,8 @@ impl Process {
                 command.env_remove(name);
             }
         }
+        // Tests that need the admin port say so with a flag.
+        command.env("STEADFAST_ADMIN", "off");
         command.current_dir(directory.path()).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary under test starts");

@@ -88,6 +88,7 @@ fn setting_flag(setting: &'static Setting) -> Arg {
         | Kind::Count(..)
         | Kind::Choice(_)
         | Kind::Address
+        | Kind::MaybeAddress
         | Kind::Path
         | Kind::Seed => arg,
     }

@@ -1,9 +1,10 @@
 //! `steadfast serve`: the daemon, from its settings to its end.
 
 use super::{complain, inputs, limits, say, signals, tell};
+use crate::admin;
 use crate::config::{Loaded, Settings, StoreKind};
 use crate::logs::{LogOptions, Logs};
-use crate::reactor::{Reactor, ReactorConfig};
+use crate::reactor::{Courier, Reactor, ReactorConfig};
 use crate::recording::format::Origin;
 use crate::recording::{self, Recorder, Recording};
 use crate::store::Backend;
@@ -11,7 +12,7 @@ use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
 use clap::ArgMatches;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -95,7 +96,8 @@ fn run_gateway(
     signals::on_first(move || handle.shutdown())
         .map_err(|error| format!("cannot handle signals: {error}"))?;
     let addresses = reactor.local_addrs();
-    announce(addresses.ws, addresses.push.expect("the push port was asked for"));
+    let admin = start_admin(settings, reactor.courier(), addresses.ws)?;
+    announce(addresses.ws, addresses.push.expect("the push port was asked for"), admin);
     let result = reactor.run().map_err(|error| format!("the event loop failed: {error}"));
     drop(reactor);
     if let Some(recording) = recording {
@@ -123,8 +125,43 @@ fn start_recording(
 }
 
 /// The one line that says that clients and back ends can connect.
-fn announce(ws: SocketAddr, push: SocketAddr) {
-    say(&format!("steadfast ready ws={ws} push={push}\n"));
+fn announce(ws: SocketAddr, push: SocketAddr, admin: Option<SocketAddr>) {
+    let admin = admin.map(|admin| format!(" admin={admin}")).unwrap_or_default();
+    say(&format!("steadfast ready ws={ws} push={push}{admin}\n"));
+}
+
+/// Serves the admin port, if there is to be one; gives its real address.
+fn start_admin(
+    settings: &Settings,
+    courier: Courier,
+    ws: SocketAddr,
+) -> Result<Option<SocketAddr>, String> {
+    let Some(address) = settings.admin else { return Ok(None) };
+    let token = settings.admin_token_file.as_deref().map(read_token).transpose()?;
+    let canary = Duration::from_micros(settings.canary.as_micros());
+    let max_push = usize::try_from(settings.core.max_push_line).unwrap_or(usize::MAX);
+    let options = admin::Options { token, ws, canary, max_push };
+    let started = TcpListener::bind(address).and_then(|listener| {
+        let address = listener.local_addr()?;
+        admin::start(listener, courier, &options)?;
+        Ok(address)
+    });
+    started.map(Some).map_err(|error| {
+        format!("cannot listen on {address} (admin): {error}; free it, choose another, or set off")
+    })
+}
+
+/// The token in a file, without the spaces around it.
+fn read_token(file: &Path) -> Result<String, String> {
+    let name = file.display();
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        format!("cannot read {name} (admin_token_file): {error}; check the path and permissions")
+    })?;
+    let token = text.trim();
+    if token.is_empty() {
+        return Err(format!("{name} (admin_token_file) is empty; write the token into it"));
+    }
+    Ok(token.to_owned())
 }
 
 /// Says what an operator should know, but what is no error.

@@ -4,7 +4,7 @@
 
 pub mod listen;
 pub mod push;
-mod socket;
+pub(crate) mod socket;
 
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};

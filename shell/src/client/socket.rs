@@ -17,13 +17,13 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An open connection.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(crate) struct Socket {
     inner: WebSocket<TcpStream>,
 }
 
 /// What came.
 #[derive(Debug)]
-pub(super) enum Arrival {
+pub(crate) enum Arrival {
     /// A text message, or a binary one that is text.
     Text(ByteString),
     /// A pong.
@@ -38,15 +38,15 @@ pub(super) enum Arrival {
 
 /// Where a URL leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
+pub(crate) struct Target {
     url: String,
     /// Host and port.
-    pub(super) address: String,
+    pub(crate) address: String,
 }
 
 impl Target {
     /// Understands a URL.
-    pub(super) fn parse(url: &str) -> Result<Self, String> {
+    pub(crate) fn parse(url: &str) -> Result<Self, String> {
         let wanted = "write as in ws://127.0.0.1:5001/";
         let uri: Uri =
             url.parse().map_err(|error| format!("{url:?} is no URL: {error}; {wanted}"))?;
@@ -65,7 +65,7 @@ impl Target {
 
 impl Socket {
     /// Connects and upgrades.
-    pub(super) fn open(target: &Target) -> Result<Self, String> {
+    pub(crate) fn open(target: &Target) -> Result<Self, String> {
         let refused = |error: io::Error| format!("cannot connect to {}: {error}", target.address);
         let mut result = Err(io::Error::other("no address"));
         for candidate in resolve(&target.address)? {
@@ -93,12 +93,12 @@ impl Socket {
     }
 
     /// A second handle of the TCP stream, to end the connection from another thread.
-    pub(super) fn handle(&self) -> io::Result<TcpStream> {
+    pub(crate) fn handle(&self) -> io::Result<TcpStream> {
         self.inner.get_ref().try_clone()
     }
 
     /// Waits for what comes next, at most this long.
-    pub(super) fn receive(&mut self, within: Duration) -> Arrival {
+    pub(crate) fn receive(&mut self, within: Duration) -> Arrival {
         // A timeout of zero would mean none at all.
         let within = within.max(Duration::from_millis(1));
         if let Err(error) = self.inner.get_ref().set_read_timeout(Some(within)) {
@@ -126,17 +126,17 @@ impl Socket {
     }
 
     /// Sends a text message.
-    pub(super) fn send(&mut self, text: &ByteString) -> Result<(), String> {
+    pub(crate) fn send(&mut self, text: &ByteString) -> Result<(), String> {
         self.inner.send(Message::text(text.to_string())).map_err(|error| error.to_string())
     }
 
     /// Sends a ping.
-    pub(super) fn ping(&mut self) -> Result<(), String> {
+    pub(crate) fn ping(&mut self) -> Result<(), String> {
         self.inner.send(Message::Ping(Bytes::new())).map_err(|error| error.to_string())
     }
 
     /// Says goodbye as far as that is still possible.
-    pub(super) fn close(self) {
+    pub(crate) fn close(self) {
         // A stop ends the reading half first, after which this WebSocket would send no more; every
         // frame before was written whole, so a fresh one can.
         let stream = self.inner.into_inner();

@@ -44,6 +44,19 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
+        setting: "admin",
+        broken: |settings| {
+            let open = settings.admin.is_some_and(|it| !it.ip().to_canonical().is_loopback());
+            let guarded = settings.admin_token_file.is_some() || settings.admin_allow_remote;
+            (open && !guarded).then(|| {
+                "other machines would reach the admin port, and anyone there could push to any \
+                 client and purge what waits; use 127.0.0.1, set admin_token_file, or set \
+                 admin_allow_remote = true if a firewall guards it"
+                    .to_owned()
+            })
+        },
+    },
+    Rule {
         setting: "ws",
         broken: |settings| {
             let same = settings.ws.port() == settings.push.port() && settings.ws.port() != 0;

@@ -1,6 +1,6 @@
 //! The types that fields of the settings have, and the values that stand for them.
 
-use super::value::{SWITCHED, Value};
+use super::value::{OFF, SWITCHED, Value};
 use super::{LogFormat, LogLevel, StoreKind};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -104,6 +104,15 @@ impl Field for u32 {
     fn from_value(value: &Value) -> Self {
         let number = u64::from_value(value);
         Self::try_from(number).expect("the table's bounds fit the field")
+    }
+}
+
+impl Field for Option<SocketAddr> {
+    fn to_value(&self) -> Value {
+        self.map_or(Value::Word(OFF), Value::Address)
+    }
+    fn from_value(value: &Value) -> Self {
+        if let Value::Address(address) = value { Some(*address) } else { None }
     }
 }
 

@@ -37,6 +37,14 @@ pub struct Settings {
     /// Whether the push port may listen beyond this machine, although nobody has to show who they
     /// are there.
     pub push_allow_remote: bool,
+    /// Where operators and monitoring connect, if anywhere.
+    pub admin: Option<SocketAddr>,
+    /// Whether the admin port may listen beyond this machine without a token.
+    pub admin_allow_remote: bool,
+    /// The file with the token that requests to the admin port must show.
+    pub admin_token_file: Option<PathBuf>,
+    /// How often the canary is pushed to; never when zero.
+    pub canary: Span,
     /// How long connections may take to end at a stop.
     pub shutdown_timeout: Span,
     /// How many back ends may be connected; further ones wait to be accepted.
@@ -105,6 +113,10 @@ impl Default for Settings {
             ws: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5001)),
             push: SocketAddr::from((Ipv4Addr::LOCALHOST, 5002)),
             push_allow_remote: false,
+            admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 5003))),
+            admin_allow_remote: false,
+            admin_token_file: None,
+            canary: Span::from_secs(5),
             max_backends: 128,
             shutdown_timeout: Span::from_secs(10),
             seed: None,

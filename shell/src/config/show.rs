@@ -71,6 +71,7 @@ fn takes(kind: Kind) -> String {
             return quoted.join(", ");
         }
         Kind::Address => "address and port",
+        Kind::MaybeAddress => "address and port, or `off`",
         Kind::Path => "path",
         Kind::Words(_) => "list",
         Kind::Rules => "list of rules",

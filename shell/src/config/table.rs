@@ -141,6 +141,30 @@ pub static SETTINGS: &[Setting] = &[
     ),
     row!(
         Process,
+        admin,
+        Kind::MaybeAddress,
+        "Where operators, HTTP pushes and monitoring connect; this machine only"
+    ),
+    row!(
+        Process,
+        admin_token_file,
+        Kind::Path,
+        "A file with the token that requests to `admin` must show; unset: none"
+    ),
+    row!(
+        Process,
+        admin_allow_remote,
+        Kind::Switch,
+        "Let `admin` be an address that other machines reach, without a token"
+    ),
+    row!(
+        Process,
+        canary,
+        up_to_an_hour(0),
+        "How often a client of the gateway's own is pushed to, for /healthz; 0s: never"
+    ),
+    row!(
+        Process,
         shutdown_timeout,
         Kind::Duration(Span::ZERO, HOUR),
         "How long connections may take to end at a stop"

@@ -39,7 +39,7 @@ fn other_value(setting: &table::Setting) -> Value {
         Kind::Size(_, max) | Kind::Count(_, max) => Value::Number(max),
         Kind::Switch => Value::Switch(true),
         Kind::Choice(words) => Value::Word(words[words.len() - 1]),
-        Kind::Address => Value::Address("[::1]:7".parse().unwrap()),
+        Kind::Address | Kind::MaybeAddress => Value::Address("[::1]:7".parse().unwrap()),
         Kind::Path => Value::Path(PathBuf::from("a \"b\"\\c.log")),
         Kind::Seed => Value::Number(u64::MAX),
         Kind::Words(words) => Value::Words(vec![words[1]]),

@@ -9,6 +9,9 @@ use steadfast_core::config::{BindMatch, BindPolicy, BindRule};
 use steadfast_core::record::Dialect;
 use steadfast_core::time::Span;
 
+/// The word for no address.
+pub(super) const OFF: &str = "off";
+
 /// A value as it was written, before its kind is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Raw {
@@ -42,6 +45,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// An IP address and a port.
     Address,
+    /// An IP address and a port, or `off`.
+    MaybeAddress,
     /// A path; empty when unset.
     Path,
     /// Any number from 0 to 2^64 - 1; empty when unset.
@@ -112,7 +117,8 @@ impl Kind {
                 _ => Err("is neither true nor false".to_owned()),
             },
             Self::Choice(words) => word(text, words).map(Value::Word),
-            Self::Address => text.parse().map(Value::Address).map_err(|_| {
+            Self::MaybeAddress if text == OFF => Ok(Value::Word(OFF)),
+            Self::Address | Self::MaybeAddress => text.parse().map(Value::Address).map_err(|_| {
                 "is no IP address with a port; write as in 127.0.0.1:5001 or [::1]:5001".to_owned()
             }),
             Self::Path if text.is_empty() => Ok(Value::Unset),
@@ -147,6 +153,7 @@ impl Kind {
             | Self::Switch
             | Self::Choice(_)
             | Self::Address
+            | Self::MaybeAddress
             | Self::Path
             | Self::Seed => unreachable!("single values are read by parse"),
         }
@@ -164,6 +171,7 @@ impl Kind {
                 | Self::Switch
                 | Self::Choice(_)
                 | Self::Address
+                | Self::MaybeAddress
                 | Self::Path
                 | Self::Words(_)
                 | Self::Rules => unreachable!("numbers are of kind Size, Count or Seed"),
@@ -190,6 +198,7 @@ impl Kind {
             Self::Switch => "true|false".to_owned(),
             Self::Choice(words) => words.join("|"),
             Self::Address => "ADDRESS".to_owned(),
+            Self::MaybeAddress => "ADDRESS|off".to_owned(),
             Self::Path => "PATH".to_owned(),
             Self::Words(_) => "NAME,…".to_owned(),
             Self::Rules => "RULE,…".to_owned(),
@@ -207,6 +216,7 @@ impl Kind {
             Self::Switch
             | Self::Choice(_)
             | Self::Address
+            | Self::MaybeAddress
             | Self::Path
             | Self::Seed
             | Self::Rules => String::new(),

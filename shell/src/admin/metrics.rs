@@ -1,0 +1,165 @@
+//! `/metrics` in Prometheus' text format. The names are listed in `docs/operations.md`.
+
+use super::failure::Failure;
+use super::{Office, health};
+use crate::reactor::{BOUNDS, Durations, Figures, Request};
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use steadfast_core::operator::{Counts, OperatorAnswer, OperatorRequest};
+
+pub(super) async fn metrics(
+    State(office): State<Arc<Office>>,
+) -> Result<impl IntoResponse, Failure> {
+    let figures = office.ask(Request::Figures).await?;
+    let OperatorAnswer::Counts(counts) = office.operate(OperatorRequest::Count).await? else {
+        return Err(Failure::unavailable("the gateway gave an answer to another question"));
+    };
+    // A store in trouble leaves these out: the others still matter.
+    let stored = match office.operate(OperatorRequest::CountStored).await {
+        Ok(OperatorAnswer::Totals { waiting, dead }) => Some((waiting, dead)),
+        Ok(_) | Err(_) => None,
+    };
+    let mut page = Page::default();
+    page.gateway(&counts, &figures);
+    page.pushes(&figures);
+    page.delivery(&counts, &figures, stored);
+    page.store(&figures);
+    page.durations("steadfast_turn_seconds", "Turns of the event loop", &figures.turn_times);
+    let trouble = office.health.canary_trouble().or_else(|| health::store_trouble(&figures));
+    page.gauge("steadfast_healthy", "Whether /healthz is green", u64::from(trouble.is_none()));
+    if let Some(took) = office.health.took() {
+        page.head("steadfast_canary_seconds", "gauge", "The canary's last way");
+        let _ = writeln!(page.0, "steadfast_canary_seconds {}", took.as_secs_f64());
+    }
+    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.0))
+}
+
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn gateway(&mut self, counts: &Counts, figures: &Figures) {
+        self.gauge("steadfast_connections", "Open client connections", counts.connections);
+        self.gauge("steadfast_keys", "Keys in memory", counts.keys);
+        self.counter("steadfast_connections_total", "Connections accepted", figures.accepted);
+        let closed = &figures.closed;
+        self.family(
+            "steadfast_connections_closed_total",
+            "Connections that ended, by who ended them",
+            "by",
+            &[
+                ("client", closed.by_client),
+                ("overdue", closed.overdue),
+                ("gateway", closed.by_gateway),
+                ("broken", closed.broken),
+            ],
+        );
+        self.counter("steadfast_binds_total", "Connections that came to a key", figures.bound);
+        self.counter("steadfast_takeovers_total", "Keys taken over", figures.taken_over);
+        self.counter("steadfast_messages_in_total", "Messages of clients", figures.messages_in);
+        self.counter("steadfast_messages_out_total", "Messages to clients", figures.messages_out);
+        self.counter("steadfast_bytes_out_total", "Bytes of those", figures.bytes_out);
+        self.counter("steadfast_stalls_total", "Deadlines over 1 s late", figures.stalls);
+    }
+
+    fn pushes(&mut self, figures: &Figures) {
+        self.family(
+            "steadfast_pushes_total",
+            "Pushes, by their answer",
+            "answer",
+            &[
+                ("ok", figures.pushes_ok),
+                ("queued", figures.pushes_queued),
+                ("fail", figures.pushes_failed),
+            ],
+        );
+        self.counter("steadfast_pushes_merged_total", "Merged pushes", figures.pushes_merged);
+        self.counter(
+            "steadfast_pushes_duplicate_total",
+            "Pushes under a known id",
+            figures.pushes_duplicate,
+        );
+        self.counter("steadfast_pushes_refused_total", "Refused pushes", figures.pushes_refused);
+        self.counter("steadfast_pushers_paused_total", "Paused back ends", figures.pushers_paused);
+    }
+
+    fn delivery(&mut self, counts: &Counts, figures: &Figures, stored: Option<(u64, u64)>) {
+        self.counter("steadfast_confirmed_total", "Confirmed messages", counts.confirmed);
+        self.counter(
+            "steadfast_delivered_later_total",
+            "Messages written after they had waited",
+            figures.delivered_later,
+        );
+        self.counter("steadfast_tries_failed_total", "Failed tries", figures.tries_failed);
+        let [tries, ttl, limit] = figures.died;
+        self.family(
+            "steadfast_deaths_total",
+            "Messages set aside, by reason",
+            "reason",
+            &[("tries", tries), ("ttl", ttl), ("limit", limit)],
+        );
+        self.counter("steadfast_dead_withdrawn_total", "Confirmed after death", figures.withdrawn);
+        self.counter("steadfast_dead_requeued_total", "Requeued dead letters", figures.requeued);
+        self.counter("steadfast_dead_purged_total", "Purged dead letters", figures.dead_purged);
+        self.counter(
+            "steadfast_dead_dropped_total",
+            "Dead letters dropped for age or number",
+            figures.dead_dropped,
+        );
+        self.counter("steadfast_queue_purged_total", "Purged messages", figures.queue_purged);
+        if let Some((waiting, dead)) = stored {
+            self.gauge("steadfast_stored_messages", "Messages in the store", waiting);
+            self.gauge("steadfast_dead_letters", "Dead letters in the store", dead);
+        }
+    }
+
+    fn store(&mut self, figures: &Figures) {
+        self.counter("steadfast_store_answers_total", "Answered operations", figures.store_answers);
+        self.counter("steadfast_store_failures_total", "Failed ones", figures.store_failures);
+        self.counter("steadfast_store_timeouts_total", "Ones too late", figures.store_timeouts);
+        self.counter("steadfast_store_retries_total", "Ones tried again", figures.store_retries);
+        self.durations(
+            "steadfast_store_seconds",
+            "Storage operations: a sample, one a turn",
+            &figures.store_times,
+        );
+    }
+
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}.\n# TYPE {name} {kind}");
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) {
+        self.head(name, "gauge", help);
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.head(name, "counter", help);
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    fn family(&mut self, name: &str, help: &str, label: &str, values: &[(&str, u64)]) {
+        self.head(name, "counter", help);
+        for (word, value) in values {
+            let _ = writeln!(self.0, "{name}{{{label}=\"{word}\"}} {value}");
+        }
+    }
+
+    fn durations(&mut self, name: &str, help: &str, durations: &Durations) {
+        self.head(name, "histogram", help);
+        let mut count = 0;
+        for (bound, class) in BOUNDS.iter().zip(durations.classes) {
+            count += class;
+            let seconds = *bound as f64 / 1e6;
+            let _ = writeln!(self.0, "{name}_bucket{{le=\"{seconds}\"}} {count}");
+        }
+        count += durations.classes[BOUNDS.len()];
+        let sum = durations.sum_micros as f64 / 1e6;
+        let _ = writeln!(self.0, "{name}_bucket{{le=\"+Inf\"}} {count}");
+        let _ = writeln!(self.0, "{name}_sum {sum}\n{name}_count {count}");
+    }
+}
