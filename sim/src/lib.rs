@@ -15,4 +15,5 @@ pub mod schedule;
 pub mod shrink;
 pub mod storm;
 pub mod tally;
+pub mod turmoil;
 pub mod world;

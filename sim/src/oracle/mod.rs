@@ -61,6 +61,29 @@ pub enum Oracle {
     Determinism,
 }
 
+impl Oracle {
+    /// The oracle's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CrossTalk => "cross-talk",
+            Self::Order => "order",
+            Self::Confirmation => "confirmation",
+            Self::Conservation => "conservation",
+            Self::Delivery => "delivery",
+            Self::Death => "death",
+            Self::Reply => "reply",
+            Self::Memory => "memory",
+            Self::Idleness => "idleness",
+            Self::Heartbeat => "heartbeat",
+            Self::Records => "records",
+            Self::Tables => "tables",
+            Self::Clean => "clean",
+            Self::Determinism => "determinism",
+        }
+    }
+}
+
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {

@@ -1,0 +1,409 @@
+//! A simulated client: the production `Link` between a WebSocket of its own and its user's whims.
+
+use super::WS_PORT;
+use super::ends::Ends;
+use super::frames::{self, Got, Opcode, REQUEST, Reader};
+use super::plan::{ClientSetup, Pongs};
+use super::tally::Tally;
+use super::timeline::{Kind, Timeline};
+use super::watch::Watch;
+use super::wire::{Chop, Meters, Wire};
+use crate::oracle::Fact;
+use crate::schedule::{Delivered, Push};
+use rand::RngExt as _;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng as _;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use steadfast_core::id::Key;
+use steadfast_core::link::{Link, LinkCommand, LinkConfig, LinkEvent};
+use steadfast_core::time::{Span, Time};
+use turmoil::net::TcpStream;
+
+/// What is done to a client, or what it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whim {
+    /// It wants to be connected.
+    Start,
+    /// It says goodbye and stays away.
+    Leave,
+    /// Its program ends without a word; it stays away.
+    Quit,
+    /// It loses its power: nobody is told, and its socket looks open. It stays away.
+    Vanish,
+    /// It neither reads nor sends for this long.
+    Freeze(Span),
+    /// It answers no pings for this long.
+    IgnorePings(Span),
+    /// It sends a pong that nobody asked for.
+    StrayPong(u64),
+    /// It sends bytes that are no text.
+    Binary,
+    /// Its socket breaks; it comes back by itself.
+    Break,
+    /// The same with a reset, as soon as bytes arrive that it does not read.
+    Reset,
+    /// It sends its first message once more: a heartbeat.
+    Say,
+    /// It sends this message.
+    Text(String),
+    /// It reads nothing.
+    StopReading,
+    /// It reads again.
+    Read,
+    /// It sends bytes that break the protocol.
+    Malformed(u8),
+    /// It connects to this gateway from now on.
+    Roam(usize),
+}
+
+/// What the clients and back ends of a host share.
+#[derive(Clone, Debug)]
+pub(super) struct Surroundings {
+    pub(super) meters: Meters,
+    pub(super) chop: Chop,
+    pub(super) timeline: Timeline,
+    pub(super) delivered: Tally,
+    pub(super) ends: Ends,
+    pub(super) watch: Watch,
+    /// The names of the gateways' hosts.
+    pub(super) gateways: Rc<[String]>,
+}
+
+type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
+
+enum State {
+    Away,
+    /// And whether it was polled since it began.
+    Connecting(Connecting, bool),
+    Open(Box<Socket>),
+}
+
+struct Socket {
+    wire: Wire,
+    reader: Reader,
+    outbox: Vec<u8>,
+    /// The how-manieth connection of the world it is.
+    number: u64,
+    /// Of which gateway.
+    gateway: usize,
+    upgraded: bool,
+    reset_on_arrival: bool,
+}
+
+/// One client.
+pub(super) struct Client {
+    setup: ClientSetup,
+    around: Surroundings,
+    link: Link,
+    state: State,
+    gateway: usize,
+    /// The gateway of the last attempt.
+    connecting_to: usize,
+    reads: bool,
+    frozen_until: Time,
+    ignores_pings_until: Time,
+    /// Sockets of which it knows nothing any more, and nobody else was told either.
+    ghosts: Vec<Wire>,
+    rng: ChaCha8Rng,
+}
+
+impl Client {
+    pub(super) fn new(setup: ClientSetup, around: Surroundings, seed: u64) -> Self {
+        let config = LinkConfig {
+            delay_max: Span::from_secs(4),
+            open_timeout: Span::from_secs(3),
+            heartbeat_interval: setup.heartbeat,
+            ..LinkConfig::new(Key::new(setup.first.as_str()))
+        };
+        Self {
+            link: Link::new(config, seed),
+            state: State::Away,
+            gateway: setup.gateway,
+            connecting_to: setup.gateway,
+            reads: true,
+            frozen_until: Time::EPOCH,
+            ignores_pings_until: Time::EPOCH,
+            ghosts: Vec::new(),
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            setup,
+            around,
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        if self.frozen_until > Time::EPOCH {
+            return Some(self.frozen_until);
+        }
+        self.link.next_deadline()
+    }
+
+    /// Carries out what is wanted of it.
+    pub(super) fn take(&mut self, now: Time, whim: &Whim) {
+        match whim {
+            Whim::Start => self.tell(now, LinkEvent::Started),
+            Whim::Leave => {
+                if matches!(self.state, State::Open(_)) {
+                    self.send(Opcode::Close, &1000_u16.to_be_bytes());
+                    self.say(now, "says goodbye");
+                    self.flush_once();
+                    self.around.delivered.count(Delivered::Left);
+                }
+                self.tell(now, LinkEvent::Stopped);
+            }
+            Whim::Quit => {
+                self.say(now, "is gone without a word");
+                self.tell(now, LinkEvent::Stopped);
+            }
+            Whim::Vanish => {
+                if let State::Open(socket) = std::mem::replace(&mut self.state, State::Away) {
+                    self.ghosts.push(socket.wire);
+                    self.around.delivered.count(Delivered::Vanished);
+                }
+                self.say(now, "loses its power");
+                self.tell(now, LinkEvent::Stopped);
+            }
+            Whim::Freeze(span) => {
+                self.say(now, &format!("stands still for {span}"));
+                self.frozen_until = now + *span;
+                if matches!(self.state, State::Open(_)) {
+                    self.around.delivered.count(Delivered::Froze);
+                }
+            }
+            Whim::IgnorePings(span) => self.ignores_pings_until = now + *span,
+            Whim::StrayPong(counter) => self.send(Opcode::Pong, &counter.to_be_bytes()),
+            Whim::Binary => self.send(Opcode::Binary, b"\xff\x00"),
+            Whim::Break => self.lose(now, "loses its socket"),
+            Whim::Reset => {
+                if let State::Open(socket) = &mut self.state {
+                    socket.reset_on_arrival = true;
+                }
+            }
+            Whim::Say => self.send_text(now, &self.setup.first.clone()),
+            Whim::Text(text) => self.send_text(now, text),
+            Whim::StopReading => {
+                self.reads = false;
+                self.say(now, "stops reading");
+            }
+            Whim::Read => {
+                self.reads = true;
+                self.say(now, "reads again");
+            }
+            Whim::Malformed(which) => {
+                if let State::Open(socket) = &mut self.state
+                    && socket.upgraded
+                {
+                    socket.outbox.extend_from_slice(frames::malformed(*which));
+                    self.say(now, "→ a malformed frame");
+                }
+            }
+            Whim::Roam(gateway) => self.gateway = *gateway,
+        }
+    }
+
+    /// Looks at its socket and its clock.
+    pub(super) fn turn(&mut self, cx: &mut Context<'_>, now: Time) {
+        if self.frozen_until > now {
+            return;
+        }
+        self.frozen_until = Time::EPOCH;
+        if let State::Connecting(connecting, polled) = &mut self.state {
+            *polled = true;
+            let Poll::Ready(connected) = connecting.as_mut().poll(cx) else {
+                return self.serve_deadlines(cx, now);
+            };
+            match connected.and_then(|tcp| Wire::new(tcp, &self.around.meters, &self.around.chop)) {
+                Ok(wire) => self.connected(wire),
+                Err(_) => {
+                    self.state = State::Away;
+                    self.say(now, "cannot connect");
+                    self.tell(now, LinkEvent::Failed);
+                }
+            }
+        }
+        self.read(cx, now);
+        self.serve_deadlines(cx, now);
+        self.flush(cx, now);
+    }
+
+    fn serve_deadlines(&mut self, cx: &Context<'_>, now: Time) {
+        while self.link.next_deadline().is_some_and(|at| at <= now) {
+            self.tell(now, LinkEvent::DeadlineReached);
+        }
+        if matches!(self.state, State::Connecting(_, false)) {
+            // It begins when it is polled.
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    fn connected(&mut self, wire: Wire) {
+        let number = self.around.ends.new_connection();
+        let outbox = REQUEST.as_bytes().to_vec();
+        let reader = Reader::default();
+        self.state = State::Open(Box::new(Socket {
+            wire,
+            reader,
+            outbox,
+            number,
+            gateway: self.connecting_to,
+            upgraded: false,
+            reset_on_arrival: false,
+        }));
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, now: Time) {
+        let mut buffer = [0; 4 << 10];
+        while self.reads || matches!(&self.state, State::Open(socket) if socket.reset_on_arrival) {
+            let State::Open(socket) = &mut self.state else { return };
+            if socket.reset_on_arrival {
+                if socket.wire.poll_arrived(cx) == Poll::Ready(true) {
+                    self.around.delivered.count(Delivered::ResetByPeer);
+                    self.lose(now, "resets its socket");
+                }
+                return;
+            }
+            match socket.wire.poll_read(cx, &mut buffer) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(0)) => return self.lose(now, "sees the end of the stream"),
+                Poll::Ready(Err(_)) => return self.lose(now, "sees a reset"),
+                Poll::Ready(Ok(size)) => {
+                    socket.reader.push(&buffer[..size]);
+                    self.frames(now);
+                }
+            }
+        }
+    }
+
+    fn frames(&mut self, now: Time) {
+        while let State::Open(socket) = &mut self.state
+            && let Some(got) = socket.reader.next()
+        {
+            match got {
+                Got::Upgraded => {
+                    socket.upgraded = true;
+                    if !self.ghosts.is_empty() {
+                        self.around.delivered.count(Delivered::TakeoverOfHalfOpen);
+                    }
+                    self.tell(now, LinkEvent::Opened);
+                }
+                Got::Refused(status) => self.lose(now, &format!("is refused: {status}")),
+                Got::Text(text) => self.on_text(now, &text),
+                Got::Ping(payload) => self.on_ping(now, &payload),
+                Got::Pong => self.tell(now, LinkEvent::PongReceived),
+                Got::Close(code, reason) => {
+                    let code = code.map_or(String::new(), |code| format!(" {code} {reason}"));
+                    self.send(Opcode::Close, &1000_u16.to_be_bytes());
+                    self.flush_once();
+                    self.lose(now, &format!("← close{code}"));
+                }
+                Got::Broken(what) => {
+                    self.around.ends.fail("frames", format!("{}: {what}", self.setup.name));
+                    self.lose(now, "is sent nonsense");
+                }
+            }
+        }
+    }
+
+    fn on_ping(&mut self, now: Time, payload: &[u8]) {
+        match self.setup.pongs {
+            Pongs::Prompt if now >= self.ignores_pings_until => {
+                self.send(Opcode::Pong, payload);
+                self.say(now, "← ping, → pong");
+            }
+            Pongs::Prompt | Pongs::Never => {
+                self.around.delivered.count(Delivered::PingIgnored);
+                self.say(now, "← ping");
+            }
+        }
+    }
+
+    fn on_text(&mut self, now: Time, text: &[u8]) {
+        let State::Open(socket) = &self.state else { return };
+        let (number, gateway) = (socket.number, socket.gateway);
+        if Push::serial_of(text).is_some() {
+            let payload = bytes::Bytes::copy_from_slice(text);
+            let fact = Fact::Received { client: self.setup.number, payload };
+            self.around.watch.fact(now.since(Time::EPOCH), None, gateway, fact);
+        }
+        let poison = Push::is_poison(text);
+        let text = String::from_utf8_lossy(text).into_owned();
+        self.say(now, &format!("← {text}"));
+        self.around.ends.received(&self.setup, number, &text);
+        if poison {
+            self.around.delivered.count(Delivered::Poisoned);
+            return self.lose(now, "dies of it");
+        }
+        self.tell(now, LinkEvent::TextReceived(text.into()));
+    }
+
+    fn send_text(&mut self, now: Time, text: &str) {
+        if matches!(&self.state, State::Open(socket) if socket.upgraded) {
+            self.send(Opcode::Text, text.as_bytes());
+            self.say(now, &format!("→ {text}"));
+        }
+    }
+
+    /// Appends a frame, if there is a connection for it.
+    fn send(&mut self, opcode: Opcode, payload: &[u8]) {
+        let mask = self.rng.random();
+        if let State::Open(socket) = &mut self.state
+            && socket.upgraded
+        {
+            frames::put(&mut socket.outbox, opcode, payload, mask);
+        }
+    }
+
+    /// The socket is gone.
+    fn lose(&mut self, now: Time, what: &str) {
+        let State::Open(socket) = &self.state else { return };
+        let event = if socket.upgraded { LinkEvent::Closed } else { LinkEvent::Failed };
+        self.state = State::Away;
+        self.say(now, what);
+        self.tell(now, event);
+    }
+
+    fn tell(&mut self, now: Time, event: LinkEvent) {
+        let mut commands = Vec::new();
+        self.link.handle(now, event, &mut commands);
+        for command in commands {
+            match command {
+                LinkCommand::Connect => {
+                    self.connecting_to = self.gateway;
+                    let gateway = self.around.gateways[self.gateway].clone();
+                    let connecting = Box::pin(TcpStream::connect((gateway, WS_PORT)));
+                    self.state = State::Connecting(connecting, false);
+                }
+                LinkCommand::Send(text) => self.send_text(now, &text),
+                LinkCommand::Ping => self.send(Opcode::Ping, b""),
+                LinkCommand::Disconnect => self.state = State::Away,
+                LinkCommand::Deliver(_)
+                | LinkCommand::StateChanged { .. }
+                | LinkCommand::GaveUp => {}
+            }
+        }
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>, now: Time) {
+        let State::Open(socket) = &mut self.state else { return };
+        match socket.wire.write(cx, &socket.outbox) {
+            Ok(written) => drop(socket.outbox.drain(..written)),
+            Err(_) => self.lose(now, "cannot write"),
+        }
+    }
+
+    /// Writes what the socket takes at once, before it is dropped.
+    fn flush_once(&mut self) {
+        if let State::Open(socket) = &mut self.state {
+            let cx = Context::from_waker(std::task::Waker::noop());
+            let _ = socket.wire.write(&cx, &socket.outbox);
+        }
+    }
+
+    fn say(&self, now: Time, what: &str) {
+        let at = now.since(Time::EPOCH);
+        self.around.timeline.say(at, Kind::Wire, &self.setup.name, what);
+    }
+}

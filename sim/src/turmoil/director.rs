@@ -1,0 +1,648 @@
+//! Carries a plan out.
+//!
+//! After the last operation everything is mended: links, machines, disks, readers. Then whoever is
+//! still waited for comes: for every key and gateway with waiting messages a client that behaves.
+//! The world ends when no store holds a waiting message and every line is answered, or fails when
+//! that takes too long.
+
+use super::START;
+use super::backend::{BackendHost, BackendOp, work};
+use super::client::{Surroundings, Whim};
+use super::ends::{Breach, Ends};
+use super::gateway::{Machine, Parts, serve};
+use super::plan::{ClientSetup, Host, Op, OpKind, Plan, Pongs, Setup};
+use super::site::{Site, SiteOp, live};
+use super::tally::Tally;
+use super::timeline::{Keep, Kind, Line, Timeline};
+use super::translate::translate;
+use super::watch::Watch;
+use super::wire::Meters;
+use crate::schedule::{Delivered, Push, Schedule};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic;
+use std::rc::Rc;
+use std::sync::Once;
+use std::time::{Duration, UNIX_EPOCH};
+use steadfast_core::id::Key;
+use steadfast_core::time::Span;
+use turmoil::{Builder, Sim};
+
+/// One step of the network. A segment is under way for whole steps.
+const TICK: Duration = Duration::from_millis(10);
+/// The deque of a listener and the segments of a stream; beyond the first turmoil panics.
+const CAPACITY: usize = 4096;
+/// How long after the last operation everything has to be accounted for.
+const LIVENESS: Span = Span::from_secs(120);
+/// How long a world at rest is watched on.
+const SETTLE: Span = Span::from_secs(2);
+/// When, after the mending, clients come for what still waits.
+const COLLECT: Span = Span::from_secs(15);
+
+/// Why a world failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// When, since the world began.
+    pub at: Span,
+    /// What broke.
+    pub breach: Breach,
+}
+
+/// What came of a world.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The hash of everything that happened.
+    pub hash: u64,
+    /// The first promise that was broken.
+    pub failure: Option<Failure>,
+    /// How often each fault was delivered.
+    pub faults: BTreeMap<Delivered, u64>,
+    /// How long the world existed.
+    pub lasted: Span,
+    /// How many pushes there were, and how many copies were received.
+    pub pushes: (u64, u64),
+    /// What happened, if it was to be kept.
+    pub lines: Vec<Line>,
+    /// How often each record and each command occurred.
+    pub census: BTreeMap<&'static str, u64>,
+}
+
+/// Runs the world of a schedule to its end.
+#[must_use]
+pub fn run(schedule: &Schedule, keep: Keep) -> Outcome {
+    play(&translate(schedule), Some(schedule), keep)
+}
+
+/// Runs a story: the world as far as its plan goes.
+#[must_use]
+pub fn tell(plan: &Plan) -> Outcome {
+    play(plan, None, Keep::Lines)
+}
+
+fn play(plan: &Plan, schedule: Option<&Schedule>, keep: Keep) -> Outcome {
+    let mut director = Director::new(plan, schedule, keep);
+    let failure = with_panics_caught(|| director.run(plan));
+    director.end(failure)
+}
+
+thread_local! {
+    /// The first panic in the world that runs on this thread; `None` outside of worlds.
+    static PANIC: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+}
+
+/// Runs the world with a hook that catches panics in its tasks, which turmoil would lose.
+fn with_panics_caught(world: impl FnOnce() -> Option<Failure>) -> Option<Failure> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let default = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let caught = PANIC.with_borrow_mut(|panics| {
+                let Some(panics) = panics else { return false };
+                panics.push(info.to_string().replace('\n', " "));
+                true
+            });
+            if !caught {
+                default(info);
+            }
+        }));
+    });
+    PANIC.set(Some(Vec::new()));
+    let failure = panic::catch_unwind(panic::AssertUnwindSafe(world));
+    let panics = PANIC.take().unwrap_or_default();
+    let breach = panics.into_iter().next().map(|what| Breach { oracle: "panic", what });
+    match (failure, breach) {
+        (Ok(Some(failure)), None) => Some(failure),
+        (Ok(failure), Some(breach)) => {
+            Some(Failure { at: failure.map_or(Span::ZERO, |failure| failure.at), breach })
+        }
+        (Ok(None), None) => None,
+        (Err(_), breach) => {
+            let unknown = Breach { oracle: "panic", what: "of the director".to_owned() };
+            Some(Failure { at: Span::ZERO, breach: breach.unwrap_or(unknown) })
+        }
+    }
+}
+
+/// What is wrong with a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    Cut,
+    OneWay,
+    Held,
+}
+
+struct Director {
+    setup: Setup,
+    sim: Sim<'static>,
+    machines: Vec<Rc<Machine>>,
+    sites: Vec<Rc<Site>>,
+    backends: Vec<Rc<BackendHost>>,
+    /// All clients, the collectors last: one for every key and gateway.
+    clients: Vec<ClientSetup>,
+    troubles: BTreeMap<(Host, Host), Trouble>,
+    down: BTreeSet<Host>,
+    timeline: Timeline,
+    delivered: Tally,
+    ends: Ends,
+    meters: Meters,
+    watch: Watch,
+}
+
+impl Director {
+    fn new(plan: &Plan, schedule: Option<&Schedule>, keep: Keep) -> Self {
+        let setup = plan.setup.clone();
+        let delivered = Tally::default();
+        let mut director = Self {
+            sim: network(plan),
+            machines: Vec::new(),
+            sites: Vec::new(),
+            backends: Vec::new(),
+            clients: everybody(&setup),
+            troubles: BTreeMap::new(),
+            down: BTreeSet::new(),
+            timeline: Timeline::new(keep),
+            meters: Meters::new(setup.buffer, delivered.clone()),
+            ends: Ends::new(setup.config.bind),
+            watch: Watch::new(schedule),
+            delivered,
+            setup,
+        };
+        director.add_gateways(plan.seed);
+        director.add_sites(plan.seed);
+        director.add_backends();
+        director
+    }
+
+    fn add_gateways(&mut self, seed: u64) {
+        for index in 0..self.setup.gateways {
+            let name = gateway_name(&self.setup, index);
+            let parts = Parts {
+                index,
+                config: self.setup.config.clone(),
+                seed: seed.wrapping_mul(31).wrapping_add(index as u64),
+                clock: START,
+                meters: self.meters.clone(),
+                timeline: self.timeline.clone(),
+                delivered: self.delivered.clone(),
+                watch: self.watch.clone(),
+            };
+            let machine = Rc::new(Machine::new(&name, parts));
+            let software = Rc::clone(&machine);
+            self.sim.host(name, move || serve(Rc::clone(&software)));
+            self.machines.push(machine);
+        }
+    }
+
+    /// The hosts of the clients, and one more for the collectors.
+    fn add_sites(&mut self, seed: u64) {
+        let mut names = self.setup.sites.clone();
+        names.push("elsewhere".to_owned());
+        for (index, name) in names.into_iter().enumerate() {
+            let clients = self.clients.iter().cloned().enumerate();
+            let here = clients.filter(|(_, client)| client.site == index).collect();
+            let site = Rc::new(Site::new(&name, here, self.surroundings(), seed ^ index as u64));
+            let software = Rc::clone(&site);
+            self.sim.host(name, move || live(Rc::clone(&software)));
+            self.sites.push(site);
+        }
+    }
+
+    fn add_backends(&mut self) {
+        for index in 0..self.setup.backends {
+            let name = backend_name(&self.setup, index);
+            let backend = Rc::new(BackendHost::new(&name, self.surroundings()));
+            let software = Rc::clone(&backend);
+            self.sim.host(name, move || work(Rc::clone(&software)));
+            self.backends.push(backend);
+        }
+    }
+
+    /// What a host of clients or back ends has around it.
+    fn surroundings(&self) -> Surroundings {
+        let gateways = 0..self.setup.gateways;
+        Surroundings {
+            meters: self.meters.clone(),
+            chop: super::wire::Chop::default(),
+            timeline: self.timeline.clone(),
+            delivered: self.delivered.clone(),
+            ends: self.ends.clone(),
+            watch: self.watch.clone(),
+            gateways: gateways.map(|index| gateway_name(&self.setup, index)).collect(),
+        }
+    }
+
+    fn now(&self) -> Span {
+        let elapsed = self.sim.elapsed();
+        Span::from_micros(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn run(&mut self, plan: &Plan) -> Option<Failure> {
+        for op in &plan.ops {
+            if let Some(failure) = self.run_until(op.at) {
+                return Some(failure);
+            }
+            self.carry_out(op);
+        }
+        if plan.story {
+            return None;
+        }
+        self.mend_everything();
+        self.come_to_rest().or_else(|| {
+            self.judge();
+            self.broken()
+        })
+    }
+
+    /// Lets the world go on until nothing is under way any more.
+    fn come_to_rest(&mut self) -> Option<Failure> {
+        let mended = self.now();
+        let mut collected = false;
+        let mut expired = false;
+        loop {
+            if let Some(failure) = self.run_until(self.now() + Span::from_secs(1)) {
+                return Some(failure);
+            }
+            if self.is_at_rest() {
+                // Removals and answers that are under way arrive.
+                return self.run_until(self.now() + SETTLE);
+            }
+            let passed = self.now() - mended;
+            if passed >= COLLECT && !collected {
+                collected = true;
+                self.collect();
+            }
+            if !expired && self.waits_only_for_nobody() {
+                expired = true;
+                self.expire();
+            }
+            if passed >= LIVENESS {
+                let what = self.unrest();
+                return Some(self.failure(Breach { oracle: "liveness", what }));
+            }
+        }
+    }
+
+    /// The first promise that was broken.
+    fn broken(&self) -> Option<Failure> {
+        if let Some(violation) = self.watch.violation() {
+            let oracle = violation.oracle.name();
+            return Some(Failure {
+                at: violation.at,
+                breach: Breach { oracle, what: violation.text },
+            });
+        }
+        if let Some(breach) = self.ends.first_breach() {
+            return Some(self.failure(breach));
+        }
+        let panicked =
+            PANIC.with_borrow(|panics| panics.as_ref().and_then(|panics| panics.first().cloned()));
+        panicked.map(|what| self.failure(Breach { oracle: "panic", what }))
+    }
+
+    fn failure(&self, breach: Breach) -> Failure {
+        Failure { at: self.now(), breach }
+    }
+
+    /// Lets the world go on until then.
+    fn run_until(&mut self, at: Span) -> Option<Failure> {
+        while self.now().as_micros() + 500 < at.as_micros() {
+            if let Err(error) = self.sim.step() {
+                let breach = Breach { oracle: "panic", what: error.to_string() };
+                return Some(self.failure(breach));
+            }
+            if let Some(failure) = self.broken() {
+                return Some(failure);
+            }
+        }
+        None
+    }
+
+    fn end(self, failure: Option<Failure>) -> Outcome {
+        Outcome {
+            hash: self.timeline.hash(),
+            failure,
+            faults: self.delivered.counts(),
+            lasted: self.now(),
+            pushes: self.ends.totals(),
+            lines: self.timeline.take_lines(),
+            census: self.watch.census(),
+        }
+    }
+
+    // What happens.
+
+    fn carry_out(&mut self, op: &Op) {
+        match &op.kind {
+            OpKind::Note(text) => self.timeline.say(self.now(), Kind::Note, "", text.as_str()),
+            OpKind::Client(client, whim) => self.client(*client, whim.clone()),
+            OpKind::Stranger { site, gateway, bytes, stays } => {
+                let (gateway, bytes, stays) = (*gateway, bytes.clone(), *stays);
+                self.sites[*site].order(SiteOp::Stranger { gateway, bytes, stays });
+            }
+            OpKind::Push { backend, gateway, lines } => {
+                let lines = lines.clone();
+                self.backends[*backend].order(BackendOp::Push { gateway: *gateway, lines });
+            }
+            OpKind::Raw { backend, gateway, bytes, replies } => {
+                let (gateway, bytes, replies) = (*gateway, bytes.clone(), *replies);
+                self.backends[*backend].order(BackendOp::Raw { gateway, bytes, replies });
+            }
+            OpKind::HangUp { backend, gateway } => {
+                self.backends[*backend].order(BackendOp::HangUp { gateway: *gateway });
+            }
+            OpKind::Cut(a, b) => self.trouble(*a, *b, Trouble::Cut),
+            OpKind::CutOneWay(from, to) => self.trouble(*from, *to, Trouble::OneWay),
+            OpKind::Hold(a, b) => self.trouble(*a, *b, Trouble::Held),
+            OpKind::Mend(a, b) => self.mend(*a, *b),
+            OpKind::Vanish(host) => self.vanish(*host),
+            OpKind::Crash(gateway) => self.crash(Host::Gateway(*gateway)),
+            OpKind::Restart { host, set_back } => self.restart(*host, *set_back),
+            OpKind::Stall(gateway, span) => {
+                self.world(&self.name(Host::Gateway(*gateway)), format!("does not run for {span}"));
+                self.machines[*gateway].stall(self.now(), *span);
+            }
+            OpKind::Leap(gateway, span) => {
+                self.world(&self.name(Host::Gateway(*gateway)), format!("clock leaps by {span}"));
+                self.machines[*gateway].leap(self.now(), *span);
+            }
+            OpKind::Disk(gateway, trouble) => {
+                let name = self.name(Host::Gateway(*gateway));
+                let shown = trouble.map_or("works".to_owned(), |trouble| format!("is {trouble:?}"));
+                self.world(&name, format!("disk {}", shown.to_lowercase()));
+                self.machines[*gateway].drive.borrow_mut().set_trouble(*trouble);
+                self.machines[*gateway].wake();
+            }
+            OpKind::Stop(gateway) => {
+                if !self.down.contains(&Host::Gateway(*gateway)) {
+                    self.delivered.count(Delivered::Stopped);
+                    self.world(&self.name(Host::Gateway(*gateway)), "is asked to stop");
+                    self.machines[*gateway].stopping.set(true);
+                    self.machines[*gateway].wake();
+                }
+            }
+            OpKind::Chop(host, on) => {
+                self.world(&self.name(*host), format!("chopped writes: {on}"));
+                match host {
+                    Host::Gateway(index) => self.machines[*index].chop.set(*on),
+                    Host::Site(index) => self.sites[*index].around.chop.set(*on),
+                    Host::Backend(index) => self.backends[*index].around.chop.set(*on),
+                }
+            }
+        }
+    }
+
+    fn world(&self, who: &str, what: impl Into<String>) {
+        self.timeline.say(self.now(), Kind::World, who, what);
+    }
+
+    fn client(&self, client: usize, whim: Whim) {
+        let site = self.clients[client].site;
+        self.sites[site].order(SiteOp::Client(client, whim));
+    }
+
+    fn name(&self, host: Host) -> String {
+        match host {
+            Host::Gateway(index) => gateway_name(&self.setup, index),
+            Host::Site(index) => self.sites[index].name.clone(),
+            Host::Backend(index) => self.backends[index].name.clone(),
+        }
+    }
+
+    fn everyone_but(&self, host: Host) -> Vec<Host> {
+        let gateways = (0..self.machines.len()).map(Host::Gateway);
+        let sites = (0..self.sites.len()).map(Host::Site);
+        let backends = (0..self.backends.len()).map(Host::Backend);
+        gateways.chain(sites).chain(backends).filter(|other| *other != host).collect()
+    }
+
+    fn trouble(&mut self, a: Host, b: Host, trouble: Trouble) {
+        if self.down.contains(&a) || self.down.contains(&b) {
+            return;
+        }
+        self.mend(a, b);
+        let (from, to) = (self.name(a), self.name(b));
+        let (fault, what) = match trouble {
+            Trouble::Cut => {
+                self.sim.partition(from.as_str(), to.as_str());
+                (Delivered::Partitioned, "is cut off from")
+            }
+            Trouble::OneWay => {
+                self.sim.partition_oneway(from.as_str(), to.as_str());
+                (Delivered::PartitionedOneWay, "does not get through to")
+            }
+            Trouble::Held => {
+                self.sim.hold(from.as_str(), to.as_str());
+                (Delivered::Held, "is held up on its way to and from")
+            }
+        };
+        self.delivered.count(fault);
+        self.world(&from, format!("{what} {to}"));
+        self.troubles.insert((a, b), trouble);
+    }
+
+    fn mend(&mut self, a: Host, b: Host) {
+        for (from, to) in [(a, b), (b, a)] {
+            let Some(trouble) = self.troubles.remove(&(from, to)) else { continue };
+            let (from, to) = (self.name(from), self.name(to));
+            match trouble {
+                Trouble::Cut => self.sim.repair(from.as_str(), to.as_str()),
+                Trouble::OneWay => self.sim.repair_oneway(from.as_str(), to.as_str()),
+                Trouble::Held => self.sim.release(from.as_str(), to.as_str()),
+            }
+            self.world(&from, format!("reaches {to} again"));
+        }
+    }
+
+    fn vanish(&mut self, host: Host) {
+        if self.down.contains(&host) {
+            return;
+        }
+        for other in self.everyone_but(host) {
+            self.mend(host, other);
+            let (from, to) = (self.name(host), self.name(other));
+            self.sim.partition(from.as_str(), to.as_str());
+        }
+        self.meters.power_cut.set(true);
+        self.delivered.count(Delivered::MachineCrashed);
+        self.go_down(host, "loses its power");
+        self.meters.power_cut.set(false);
+    }
+
+    fn crash(&mut self, host: Host) {
+        if !self.down.contains(&host) {
+            self.delivered.count(Delivered::ProcessCrashed);
+            self.go_down(host, "crashes");
+        }
+    }
+
+    fn go_down(&mut self, host: Host, what: &str) {
+        let name = self.name(host);
+        self.world(&name, what);
+        self.down.insert(host);
+        self.sim.crash(name.as_str());
+        if let Host::Gateway(index) = host {
+            self.machines[index].crash(self.now());
+        }
+    }
+
+    fn restart(&mut self, host: Host, set_back: Span) {
+        if !self.down.remove(&host) {
+            return;
+        }
+        let name = self.name(host);
+        for other in self.everyone_but(host) {
+            if !self.down.contains(&other) && !self.troubles.contains_key(&(host, other)) {
+                self.sim.repair(name.as_str(), self.name(other).as_str());
+            }
+        }
+        if let Host::Gateway(index) = host
+            && set_back > Span::ZERO
+        {
+            self.machines[index].set_back(set_back);
+        }
+        self.world(&name, "starts again");
+        self.sim.bounce(name.as_str());
+    }
+
+    // How it ends.
+
+    fn mend_everything(&mut self) {
+        let troubles: Vec<_> = self.troubles.keys().copied().collect();
+        for (a, b) in troubles {
+            self.mend(a, b);
+        }
+        for host in self.down.clone() {
+            self.restart(host, Span::ZERO);
+        }
+        for machine in &self.machines {
+            machine.drive.borrow_mut().set_trouble(None);
+            machine.chop.set(false);
+            machine.unstall();
+        }
+        for site in &self.sites {
+            site.around.chop.set(false);
+        }
+        for backend in &self.backends {
+            backend.around.chop.set(false);
+        }
+        for client in 0..self.setup.clients.len() {
+            self.client(client, Whim::Read);
+            self.client(client, Whim::Start);
+        }
+        self.world("world", "everything is mended");
+    }
+
+    /// Sends a client for whatever still waits.
+    fn collect(&mut self) {
+        let first = self.setup.clients.len();
+        for (index, client) in self.clients.iter().enumerate().skip(first) {
+            let Some(key) = client.key else { continue };
+            let key = Key::new(self.setup.keys[key].as_str());
+            let disk = self.machines[client.gateway].drive.borrow();
+            if disk.disk.model().waiting(&key).next().is_some() {
+                self.client(index, Whim::Start);
+            }
+        }
+    }
+
+    fn waiting(&self) -> u64 {
+        let counts =
+            self.machines.iter().map(|machine| machine.drive.borrow().disk.model().counts());
+        counts.map(|counts| counts.waiting).sum()
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.ends.awaited() == 0 && self.waiting() == 0
+    }
+
+    /// Whether all that waits is for keys that no client has.
+    fn waits_only_for_nobody(&self) -> bool {
+        let keys = self.setup.keys.iter().enumerate();
+        let nobodys = keys.filter(|(index, _)| {
+            self.setup.clients.iter().all(|client| client.key != Some(*index))
+        });
+        let nobodys: Vec<_> = nobodys.map(|(_, key)| Key::new(key.as_str())).collect();
+        let drives = self.machines.iter().map(|machine| machine.drive.borrow());
+        let theirs: usize = drives
+            .map(|drive| {
+                let model = drive.disk.model();
+                nobodys.iter().map(|key| model.waiting(key).count()).sum::<usize>()
+            })
+            .sum();
+        self.waiting() == theirs as u64
+    }
+
+    /// Nobody will come for what waits: lets its time to live end at once.
+    fn expire(&self) {
+        for machine in &self.machines {
+            machine.leap(self.now(), self.setup.config.ttl);
+        }
+    }
+
+    fn unrest(&self) -> String {
+        let awaited = self.ends.awaited_text();
+        format!("await replies: {awaited}; {} messages wait", self.waiting())
+    }
+
+    fn judge(&self) {
+        let keys: Vec<_> = self.setup.keys.iter().map(|key| Key::new(key.as_str())).collect();
+        let mut dead = BTreeSet::new();
+        let mut purged = 0;
+        for (index, machine) in self.machines.iter().enumerate() {
+            let drive = machine.drive.borrow();
+            drive.disk.model().check();
+            let inventory = drive.disk.inventory(&keys);
+            purged += inventory.purged;
+            self.watch.end(index, &inventory);
+            let letters = drive.disk.model().dead_letters();
+            dead.extend(letters.filter_map(|letter| Push::serial_of(&letter.message.payload)));
+        }
+        // What was dropped for good is known to the judge alone.
+        if purged == 0 {
+            self.ends.judge(&self.setup.clients, &dead);
+        }
+    }
+}
+
+/// The network of a world, without hosts.
+fn network(plan: &Plan) -> Sim<'static> {
+    let (least, most) = plan.setup.latency_ms;
+    Builder::new()
+        .rng_seed(plan.seed)
+        .epoch(UNIX_EPOCH + Duration::from_micros(START.as_micros()))
+        .simulation_duration(Duration::from_secs(100_000))
+        .tick_duration(TICK)
+        .tcp_capacity(CAPACITY)
+        .min_message_latency(Duration::from_millis(least))
+        .max_message_latency(Duration::from_millis(most))
+        .build()
+}
+
+fn gateway_name(setup: &Setup, index: usize) -> String {
+    if setup.gateways == 1 { "gateway".to_owned() } else { format!("gateway{}", index + 1) }
+}
+
+fn backend_name(setup: &Setup, index: usize) -> String {
+    if setup.backends == 1 { "backend".to_owned() } else { format!("backend{}", index + 1) }
+}
+
+/// The clients of the setup, and the collectors: one for every gateway and key that has a client, who
+/// live elsewhere.
+fn everybody(setup: &Setup) -> Vec<ClientSetup> {
+    let mut clients = setup.clients.clone();
+    for (key, _) in setup.keys.iter().enumerate() {
+        let Some(first) = setup.clients.iter().find(|client| client.key == Some(key)) else {
+            continue;
+        };
+        for gateway in 0..setup.gateways {
+            clients.push(ClientSetup {
+                name: format!("collector{key}.{gateway}"),
+                site: setup.sites.len(),
+                gateway,
+                pongs: Pongs::Prompt,
+                ..first.clone()
+            });
+        }
+    }
+    clients
+}

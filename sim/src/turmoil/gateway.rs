@@ -1,0 +1,460 @@
+//! The host that runs a gateway: the production core and the production codecs between turmoil's
+//! sockets and a simulated disk.
+//!
+//! A turn is the daemon's: read every socket and hand on each event, settling the store's answers
+//! after every one; accept; settle; serve the deadline; end what has lingered; write to each socket
+//! once. `Gateway::check` runs after every event.
+
+use super::disk::Drive;
+use super::sockets::{Input, Sockets};
+use super::tally::Tally;
+use super::timeline::{Kind, Timeline};
+use super::watch::Watch;
+use super::wire::{Chop, Meters, Wire};
+use super::{PUSH_PORT, WS_PORT, since_start};
+use crate::oracle::Fact;
+use crate::schedule::Delivered;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use steadfast_core::command::{Close, Command};
+use steadfast_core::config::Config;
+use steadfast_core::event::{CloseCause, ConnEvent, Event};
+use steadfast_core::gateway::Gateway;
+use steadfast_core::id::{ConnId, Key};
+use steadfast_core::record::{ConnRecord, PushRecord, Record, StoreRecord};
+use steadfast_core::time::{Span, Time};
+use steadfast_core::trace::Trace;
+use tokio::time::{Instant, Sleep, sleep_until};
+use turmoil::net::{TcpListener, TcpStream};
+
+/// How often a turn serves a deadline that is due again right after it was served.
+const DEADLINES: usize = 64;
+
+/// What is known of a gateway outside of its process: its disk, its clock, and what is done to it.
+#[derive(Debug)]
+pub(super) struct Machine {
+    pub(super) name: String,
+    pub(super) config: Config,
+    seed: u64,
+    pub(super) drive: RefCell<Drive>,
+    /// What the wall clock showed when the world began, later leaps included.
+    clock: Cell<Time>,
+    /// The process does not run before this time.
+    stalled_until: Cell<Span>,
+    waker: RefCell<Option<Waker>>,
+    pub(super) chop: Chop,
+    meters: Meters,
+    timeline: Timeline,
+    delivered: Tally,
+    trace: RefCell<Trace>,
+    watch: Watch,
+    /// It was asked to stop.
+    pub(super) stopping: Cell<bool>,
+    index: usize,
+}
+
+/// What a machine is made of.
+pub(super) struct Parts {
+    pub(super) index: usize,
+    pub(super) config: Config,
+    pub(super) seed: u64,
+    pub(super) clock: Time,
+    pub(super) meters: Meters,
+    pub(super) timeline: Timeline,
+    pub(super) delivered: Tally,
+    pub(super) watch: Watch,
+}
+
+impl Machine {
+    pub(super) fn new(name: &str, parts: Parts) -> Self {
+        let slow = parts.config.store_timeout.times(2);
+        Self {
+            name: name.to_owned(),
+            drive: RefCell::new(Drive::new(parts.seed, slow, parts.delivered.clone())),
+            config: parts.config,
+            seed: parts.seed,
+            clock: Cell::new(parts.clock),
+            stalled_until: Cell::new(Span::ZERO),
+            waker: RefCell::new(None),
+            chop: Chop::default(),
+            meters: parts.meters,
+            timeline: parts.timeline,
+            delivered: parts.delivered,
+            trace: RefCell::new(Trace::new()),
+            watch: parts.watch,
+            stopping: Cell::new(false),
+            index: parts.index,
+        }
+    }
+
+    /// What its wall clock shows at this moment of the world.
+    pub(super) fn time(&self, at: Span) -> Time {
+        self.clock.get() + at
+    }
+
+    /// The wall clock leaps forward.
+    pub(super) fn leap(&self, at: Span, span: Span) {
+        self.clock.set(self.clock.get() + span);
+        self.delivered.count(Delivered::Leapt);
+        self.lose(at, span);
+        self.wake();
+    }
+
+    /// The wall clock is set back. Only for a machine that is down.
+    pub(super) fn set_back(&self, span: Span) {
+        self.clock.set(self.clock.get() - span);
+        self.delivered.count(Delivered::ClockWentBack);
+    }
+
+    /// The process does not run for so long.
+    pub(super) fn stall(&self, at: Span, span: Span) {
+        self.stalled_until.set(at + span);
+        self.delivered.count(Delivered::Stalled);
+        self.lose(at, span);
+    }
+
+    /// The process runs again at once.
+    pub(super) fn unstall(&self) {
+        self.stalled_until.set(Span::ZERO);
+        self.wake();
+    }
+
+    fn lose(&self, at: Span, span: Span) {
+        let wall = self.time(at);
+        self.watch.fact(at, Some(wall), self.index, Fact::Lost(self.index as u32, span));
+    }
+
+    /// Its process has ended.
+    pub(super) fn crash(&self, at: Span) {
+        self.drive.borrow_mut().crash();
+        self.tell_facts(at);
+        self.stopping.set(false);
+        self.watch.fact(at, None, self.index, Fact::Crashed(self.index as u32));
+    }
+
+    /// Tells what the disk has to tell.
+    fn tell_facts(&self, at: Span) {
+        let facts = self.drive.borrow_mut().disk.take_facts();
+        for fact in facts {
+            self.watch.fact(at, Some(self.time(at)), self.index, fact);
+        }
+    }
+
+    /// Has the process look at its disk and its clock.
+    pub(super) fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Runs the gateway from what its disk has kept, until it is crashed.
+pub(super) async fn serve(machine: Rc<Machine>) -> turmoil::Result {
+    let doors = [Door::open(WS_PORT).await?, Door::open(PUSH_PORT).await?];
+    let mut process = Process::start(machine, doors);
+    poll_fn(|cx| process.turn(cx)).await
+}
+
+/// A listener, and the connection it waits for.
+struct Door {
+    accept: Pin<Box<dyn Future<Output = Accepted>>>,
+}
+
+type Accepted = (TcpListener, io::Result<(TcpStream, SocketAddr)>);
+
+impl Door {
+    async fn open(port: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?;
+        Ok(Self::new(listener))
+    }
+
+    fn new(listener: TcpListener) -> Self {
+        let accept = Box::pin(async move {
+            let accepted = listener.accept().await;
+            (listener, accepted)
+        });
+        Self { accept }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Option<TcpStream> {
+        let Poll::Ready((listener, accepted)) = self.accept.as_mut().poll(cx) else {
+            return None;
+        };
+        *self = Self::new(listener);
+        accepted.ok().map(|(stream, _)| stream)
+    }
+}
+
+/// One run of a gateway's process.
+struct Process {
+    machine: Rc<Machine>,
+    gateway: Gateway,
+    sockets: Sockets,
+    doors: [Door; 2],
+    commands: Vec<Command>,
+    told_to_stop: bool,
+    /// The newest connection of each key.
+    newest: BTreeMap<Key, ConnId>,
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl Process {
+    fn start(machine: Rc<Machine>, doors: [Door; 2]) -> Self {
+        let run = machine.drive.borrow_mut().disk.start();
+        // Each gateway has its own store; the names of messages differ all the same.
+        let incarnation = machine.index as u32 * 10_000 + run;
+        let gateway =
+            Gateway::new(machine.config.clone(), incarnation, machine.seed ^ u64::from(run));
+        let now = machine.time(since_start());
+        let sockets = Sockets::new(
+            run,
+            machine.config.max_message as usize,
+            machine.config.max_push_line as usize,
+            now,
+            machine.delivered.clone(),
+        );
+        let alarm = Box::pin(sleep_until(Instant::now()));
+        Self {
+            machine,
+            gateway,
+            sockets,
+            doors,
+            commands: Vec::new(),
+            told_to_stop: false,
+            newest: BTreeMap::new(),
+            alarm,
+        }
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<turmoil::Result> {
+        *self.machine.waker.borrow_mut() = Some(cx.waker().clone());
+        let stalled_until = self.machine.stalled_until.get();
+        if stalled_until > since_start() {
+            self.wake_at(cx, stalled_until);
+            return Poll::Pending;
+        }
+        self.sockets.now = self.machine.time(since_start());
+        self.read(cx);
+        if !self.told_to_stop {
+            self.accept(cx);
+        }
+        self.settle(cx);
+        self.serve_deadline(cx);
+        self.sockets.end_lingering();
+        if self.machine.stopping.get() && !self.told_to_stop {
+            self.told_to_stop = true;
+            self.dispatch(cx, Event::ShutdownRequested);
+            self.settle(cx);
+        }
+        self.sockets.flush(cx);
+        self.dispatch_pending(cx);
+        let due = self.gateway.next_deadline().map(|(at, _)| at);
+        let disk = self.machine.drive.borrow().next_due();
+        let wake = due.into_iter().chain(disk).chain(self.sockets.next_deadline()).min();
+        if let Some(at) = wake {
+            // The flush may have caused what is due already.
+            let after = at.since(self.sockets.now);
+            self.wake_at(cx, since_start() + after);
+        }
+        Poll::Pending
+    }
+
+    /// Asks to be woken at this moment of the world, at least a millisecond from now.
+    fn wake_at(&mut self, cx: &mut Context<'_>, at: Span) {
+        let wait = at.as_micros().saturating_sub(since_start().as_micros()).max(1_000);
+        let deadline = Instant::now() + std::time::Duration::from_micros(wait);
+        self.alarm.as_mut().reset(deadline);
+        if self.alarm.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) {
+        for place in self.sockets.pusher_places() {
+            if let Input::Bytes(bytes) = self.sockets.receive_pusher(cx, place) {
+                let mut input = &bytes[..];
+                while let Some(event) = self.sockets.next_pusher_event(place, &mut input) {
+                    self.dispatch(cx, event);
+                    self.settle(cx);
+                }
+                if !input.is_empty() {
+                    self.sockets.keep_rest(place, input);
+                }
+            }
+            self.dispatch_pending(cx);
+        }
+        for place in self.sockets.client_places() {
+            if let Input::Bytes(bytes) = self.sockets.receive_client(cx, place) {
+                let mut input = &bytes[..];
+                while let Some(event) = self.sockets.next_client_event(place, &mut input) {
+                    self.dispatch(cx, event);
+                    self.settle(cx);
+                }
+            }
+            self.dispatch_pending(cx);
+        }
+    }
+
+    fn accept(&mut self, cx: &mut Context<'_>) {
+        while let Some(stream) = self.doors[0].poll(cx) {
+            if let Ok(wire) = Wire::new(stream, &self.machine.meters, &self.machine.chop) {
+                self.sockets.accept_client(wire);
+                // What has come with the connection is read in a turn of its own.
+                cx.waker().wake_by_ref();
+            }
+        }
+        while let Some(stream) = self.doors[1].poll(cx) {
+            if let Ok(wire) = Wire::new(stream, &self.machine.meters, &self.machine.chop) {
+                self.sockets.accept_pusher(wire);
+                cx.waker().wake_by_ref();
+            }
+        }
+        self.dispatch_pending(cx);
+    }
+
+    /// Hands the store's answers on until there are none.
+    fn settle(&mut self, cx: &Context<'_>) {
+        loop {
+            let answer = self.machine.drive.borrow_mut().next_answer(self.sockets.now);
+            let Some((op, answer)) = answer else { return };
+            self.machine.tell_facts(since_start());
+            self.dispatch(cx, Event::Answered(op, answer));
+        }
+    }
+
+    fn serve_deadline(&mut self, cx: &Context<'_>) {
+        for _ in 0..DEADLINES {
+            if self.gateway.next_deadline().is_none_or(|(at, _)| at > self.sockets.now) {
+                return;
+            }
+            self.dispatch(cx, Event::DeadlineReached);
+            self.settle(cx);
+        }
+    }
+
+    fn dispatch(&mut self, cx: &Context<'_>, event: Event) {
+        self.handle_one(cx, event);
+        self.dispatch_pending(cx);
+    }
+
+    fn dispatch_pending(&mut self, cx: &Context<'_>) {
+        while let Some(event) = self.sockets.pending.pop_front() {
+            if let Event::Connection(conn, ConnEvent::Drained) = event
+                && !self.sockets.is_live(conn)
+            {
+                continue;
+            }
+            self.handle_one(cx, event);
+        }
+    }
+
+    fn handle_one(&mut self, cx: &Context<'_>, event: Event) {
+        let now = self.sockets.now;
+        self.count(&event);
+        let mut commands = std::mem::take(&mut self.commands);
+        self.gateway.handle(now, event.clone(), &mut commands);
+        self.gateway.check();
+        self.write_down(&event, &commands);
+        self.machine.watch.batch(since_start(), now, self.machine.index, &event, &commands);
+        for command in commands.drain(..) {
+            self.execute(cx, command);
+        }
+        self.commands = commands;
+    }
+
+    fn execute(&mut self, cx: &Context<'_>, command: Command) {
+        match command {
+            Command::Send { conn, kind, payload } => self.sockets.send(conn, kind, &payload),
+            Command::Ping { conn, counter } => self.sockets.ping(conn, counter),
+            Command::Pong { conn, payload } => self.sockets.pong(conn, &payload),
+            Command::ReportDrained { conn } => self.sockets.report_drained(conn),
+            Command::Close { conn, close } => self.sockets.close(cx, conn, close),
+            Command::Reply { pusher, reply } => self.sockets.reply(pusher, reply),
+            Command::Pause { pusher } => self.sockets.pause(pusher, true),
+            Command::Resume { pusher } => {
+                self.sockets.pause(pusher, false);
+                cx.waker().wake_by_ref();
+            }
+            Command::Finish { pusher } => self.sockets.finish(pusher),
+            Command::Store { op, request } => {
+                self.machine.drive.borrow_mut().submit(self.sockets.now, op, request);
+            }
+            Command::Record(record) => self.count_record(&record),
+            // Nobody asks: operators are not simulated.
+            Command::Answer { .. } => {}
+        }
+    }
+
+    /// Notes the faults that show in what the gateway is told.
+    fn count(&self, event: &Event) {
+        if let Event::Connection(_, ConnEvent::Closed(cause)) = event {
+            match cause {
+                CloseCause::ProtocolError { .. } => {
+                    self.machine.delivered.count(Delivered::FrameMalformed);
+                }
+                CloseCause::BadUpgrade { .. } => {
+                    self.machine.delivered.count(Delivered::UpgradeFailed);
+                }
+                CloseCause::PeerClosed(_)
+                | CloseCause::Eof
+                | CloseCause::Failed(_)
+                | CloseCause::Commanded => {}
+            }
+        }
+    }
+
+    /// Notes the faults that show in what the gateway records.
+    fn count_record(&mut self, record: &Record) {
+        let delivered = match record {
+            Record::Push(_, PushRecord::Refused { .. }) => Delivered::LineMalformed,
+            Record::Push(_, PushRecord::Unfinished { .. }) => Delivered::LineUnfinished,
+            Record::Store(_, StoreRecord::TimedOut { .. }) => Delivered::StoreTimedOut,
+            Record::Connection(id, ConnRecord::Bound { key, .. }) => {
+                self.newest.insert(key.clone(), *id);
+                return;
+            }
+            Record::Connection(id, ConnRecord::Closed { key, close, .. }) => {
+                let newest = key.as_ref().and_then(|key| self.newest.get(key));
+                if *close == Some(Close::HandshakeOverdue) {
+                    Delivered::UpgradeFailed
+                } else if newest.is_some_and(|newest| newest != id && self.sockets.is_live(*newest))
+                {
+                    Delivered::StaleClose
+                } else {
+                    return;
+                }
+            }
+            Record::Connection(..)
+            | Record::Push(..)
+            | Record::Delivery(..)
+            | Record::Store(..)
+            | Record::StaleId
+            | Record::Late(_) => return,
+        };
+        self.machine.delivered.count(delivered);
+    }
+
+    /// Adds what happened to the timeline.
+    fn write_down(&self, event: &Event, commands: &[Command]) {
+        let at = since_start();
+        let mut trace = self.machine.trace.borrow_mut();
+        let begin = trace.text().len();
+        trace.event(self.sockets.now, event);
+        trace.commands(commands);
+        for line in trace.text()[begin..].lines() {
+            // A line of the trace begins with its time, which the timeline has in its own way.
+            let line = line.get(10..).unwrap_or(line);
+            let (kind, text) = match line.strip_prefix(". ") {
+                Some(record) => (Kind::Record, record),
+                None => (Kind::Core, line),
+            };
+            self.machine.timeline.say(at, kind, &self.machine.name, text);
+        }
+    }
+}
