@@ -1,6 +1,8 @@
 //! The storage backends, and the seam between them and the event loop.
 
 pub mod embedded;
+mod handoff;
+pub mod health;
 pub mod memory;
 
 use crate::reactor::Handle;

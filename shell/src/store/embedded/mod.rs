@@ -59,8 +59,6 @@
 
 mod disk;
 mod engine;
-mod handoff;
-mod health;
 mod home;
 mod layout;
 mod letters;
@@ -75,20 +73,19 @@ mod thread;
 mod trouble;
 mod wal;
 
-pub use health::{Batch, Failing, Health, State};
-
 use super::Backend;
+use super::handoff::{Handoff, weight};
+use super::health::Health;
 use crate::reactor::Handle;
 use disk::Fault;
 use engine::Engine;
-use handoff::Handoff;
 use home::Home;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use steadfast_core::id::OpId;
-use steadfast_core::store::{Answer, Op, QueueOp};
+use steadfast_core::store::{Answer, Op};
 use thread::Worker;
 
 /// The longest key in bytes that the store takes: the database's keys are shorter than 64 KiB, and
@@ -207,25 +204,6 @@ impl Drop for Embedded {
             let _ = thread.join();
         }
         self.home = None;
-    }
-}
-
-/// What an operation takes in memory, more or less.
-fn weight(op: &Op) -> usize {
-    const EACH: usize = 128;
-    match op {
-        Op::Append(append) => EACH + append.payload.len(),
-        Op::Remove { ids, .. } | Op::Bury { ids, .. } => EACH + 16 * ids.len(),
-        Op::Queue(QueueOp::Purge { ids, spare, .. }) => EACH + 16 * (ids.len() + spare.len()),
-        Op::Retry { retries, .. } => EACH + 32 * retries.len(),
-        Op::Load { .. }
-        | Op::Expire { .. }
-        | Op::Claim(_)
-        | Op::Dead(_)
-        | Op::Session(_)
-        | Op::Device(_)
-        | Op::Queue(QueueOp::Keys { .. } | QueueOp::Messages { .. } | QueueOp::Totals)
-        | Op::Find { .. } => EACH,
     }
 }
 

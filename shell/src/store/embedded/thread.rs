@@ -2,8 +2,8 @@
 
 use super::disk::Fault;
 use super::engine::Engine;
-use super::handoff::{Handoff, Taken};
-use super::health::{Batch, Health};
+use crate::store::handoff::{Handoff, Taken};
+use crate::store::health::{Batch, Health};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
