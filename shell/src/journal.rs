@@ -38,6 +38,22 @@ pub enum Trouble {
         /// Why.
         error: String,
     },
+    /// The store cannot be reached or takes no writes; it is tried again. Told when it begins, when the
+    /// reason changes, and once a minute.
+    StoreFailing {
+        /// What is wrong, where, and what to do.
+        why: String,
+    },
+    /// The store works again.
+    StoreWorks {
+        /// Which one, and how long it had failed.
+        what: String,
+    },
+    /// The store works, but may lose what it was given.
+    StoreDoubtful {
+        /// Why, and what to do.
+        why: String,
+    },
 }
 
 impl Trouble {
@@ -47,6 +63,9 @@ impl Trouble {
         match self {
             Self::AcceptFailed { .. } => "[accept fail]",
             Self::RecordingStopped { .. } => "[record stop]",
+            Self::StoreFailing { .. } => "[store failing]",
+            Self::StoreWorks { .. } => "[store works]",
+            Self::StoreDoubtful { .. } => "[store doubtful]",
         }
     }
 }

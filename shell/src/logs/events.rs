@@ -54,6 +54,9 @@ pub fn emit_trouble(time: Time, trouble: &Trouble) {
             listener = listener.to_string().as_str(), error = error.to_string().as_str()),
         Trouble::RecordingStopped { file, error } => emit!(ERROR gateway head,
             file = file.display().to_string().as_str(), error = error.as_str()),
+        Trouble::StoreFailing { why } => emit!(ERROR store head, error = why.as_str()),
+        Trouble::StoreWorks { what } => emit!(WARN store head, what = what.as_str()),
+        Trouble::StoreDoubtful { why } => emit!(WARN store head, why = why.as_str()),
     }
 }
 

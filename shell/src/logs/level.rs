@@ -23,7 +23,10 @@ pub fn of(record: &Record) -> LogLevel {
 #[must_use]
 pub fn of_trouble(trouble: &Trouble) -> LogLevel {
     match trouble {
-        Trouble::AcceptFailed { .. } | Trouble::RecordingStopped { .. } => LogLevel::Error,
+        Trouble::AcceptFailed { .. }
+        | Trouble::RecordingStopped { .. }
+        | Trouble::StoreFailing { .. } => LogLevel::Error,
+        Trouble::StoreWorks { .. } | Trouble::StoreDoubtful { .. } => LogLevel::Warn,
     }
 }
 

@@ -4,6 +4,7 @@ pub mod embedded;
 mod handoff;
 pub mod health;
 pub mod memory;
+pub mod redis;
 
 use crate::reactor::Handle;
 use steadfast_core::id::OpId;
