@@ -90,6 +90,7 @@ fn setting_flag(setting: &'static Setting) -> Arg {
         | Kind::Address
         | Kind::MaybeAddress
         | Kind::Path
+        | Kind::Text(_)
         | Kind::Seed => arg,
     }
 }

@@ -10,6 +10,7 @@ use crate::recording::{self, Recorder, Recording};
 use crate::store::Backend;
 use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
+use crate::store::redis::{self, Redis};
 use clap::ArgMatches;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -57,6 +58,11 @@ fn serve(settings: &Settings) -> Result<(), String> {
 
 /// Opens the store and runs the gateway on it.
 fn with_store(settings: &Settings, seed: u64, logs: &Logs) -> Result<(), String> {
+    if let Some(url) = &settings.redis {
+        let store = open_redis(settings, url, logs)?;
+        let incarnation = store.incarnation();
+        return run_gateway(settings, incarnation, seed, store, logs);
+    }
     match settings.store {
         StoreKind::Embedded => {
             let store = Embedded::open(&settings.data)?;
@@ -67,6 +73,22 @@ fn with_store(settings: &Settings, seed: u64, logs: &Logs) -> Result<(), String>
             run_gateway(settings, VOLATILE_INCARNATION, seed, Memory::new(seed), logs)
         }
     }
+}
+
+/// Connects to Redis, or goes on trying.
+fn open_redis(settings: &Settings, url: &str, logs: &Logs) -> Result<Redis, String> {
+    let options = redis::Options {
+        url: url.to_owned(),
+        prefix: settings.redis_prefix.clone(),
+        device_url: settings.redis_devices.clone(),
+        wait_replicas: settings.redis_wait_replicas,
+        timeout: Duration::from_micros(settings.core.store_timeout.as_micros()),
+    };
+    let drawn = os_seed().and_then(|number| Ok((number as u32, os_seed()?)));
+    let drawn = drawn.map_err(|error| {
+        format!("cannot draw a number from the operating system: {error}; use store = embedded")
+    })?;
+    Redis::open(&options, || Box::new(logs.journal()), || drawn)
 }
 
 /// Listens, announces the real addresses, and returns after a stop.

@@ -4,7 +4,7 @@ use super::problem::Problem;
 use super::table::{SETTINGS, index_of};
 use super::units::show_size;
 use super::{Loaded, Settings, StoreKind};
-use crate::store::embedded;
+use crate::store::{embedded, redis};
 
 /// Adds a problem for each pair of settings that contradict each other.
 pub(super) fn check(loaded: &Loaded, problems: &mut Vec<Problem>) {
@@ -29,6 +29,11 @@ struct Rule {
     setting: &'static str,
     /// What is wrong and the remedy, if anything is.
     broken: fn(&Settings) -> Option<String>,
+}
+
+/// Whether messages are kept in the embedded store.
+fn is_embedded(settings: &Settings) -> bool {
+    settings.redis.is_none() && settings.store == StoreKind::Embedded
 }
 
 const RULES: &[Rule] = &[
@@ -96,22 +101,41 @@ const RULES: &[Rule] = &[
     Rule {
         setting: "max_key",
         broken: |settings| {
-            let is_embedded = settings.store == StoreKind::Embedded;
-            (is_embedded && u64::from(settings.core.max_key) > embedded::MAX_KEY).then(|| {
-                format!(
-                    "is above {}, the longest key that store = embedded keeps; lower max_key",
-                    show_size(embedded::MAX_KEY)
-                )
-            })
+            (is_embedded(settings) && u64::from(settings.core.max_key) > embedded::MAX_KEY).then(
+                || {
+                    format!(
+                        "is above {}, the longest key that store = embedded keeps; lower max_key",
+                        show_size(embedded::MAX_KEY)
+                    )
+                },
+            )
         },
     },
     Rule {
         setting: "data",
         broken: |settings| {
-            let is_embedded = settings.store == StoreKind::Embedded;
-            (is_embedded && settings.data.as_os_str().is_empty()).then(|| {
+            (is_embedded(settings) && settings.data.as_os_str().is_empty()).then(|| {
                 "is empty, but store = embedded needs a directory; name one, or set \
                  store = memory"
+                    .to_owned()
+            })
+        },
+    },
+    Rule {
+        setting: "redis",
+        broken: |settings| redis::check_url(settings.redis.as_deref()?).err(),
+    },
+    Rule {
+        setting: "redis_devices",
+        broken: |settings| redis::check_url(settings.redis_devices.as_deref()?).err(),
+    },
+    Rule {
+        setting: "redis_prefix",
+        broken: |settings| {
+            let prefix = &settings.redis_prefix;
+            (prefix.is_empty() || prefix.contains(['{', '}'])).then(|| {
+                "is empty or has braces, which mark what Redis Cluster keeps together; use a word, \
+                 as in steadfast"
                     .to_owned()
             })
         },

@@ -125,6 +125,25 @@ impl Field for Option<u64> {
     }
 }
 
+/// An empty text is none.
+impl Field for String {
+    fn to_value(&self) -> Value {
+        if self.is_empty() { Value::Unset } else { Value::Text(self.clone()) }
+    }
+    fn from_value(value: &Value) -> Self {
+        if let Value::Text(text) = value { text.clone() } else { Self::new() }
+    }
+}
+
+impl Field for Option<String> {
+    fn to_value(&self) -> Value {
+        self.clone().map_or(Value::Unset, Value::Text)
+    }
+    fn from_value(value: &Value) -> Self {
+        if let Value::Text(text) = value { Some(text.clone()) } else { None }
+    }
+}
+
 /// An empty path is none.
 impl Field for PathBuf {
     fn to_value(&self) -> Value {

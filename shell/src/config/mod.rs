@@ -55,6 +55,14 @@ pub struct Settings {
     pub store: StoreKind,
     /// The directory of the embedded store.
     pub data: PathBuf,
+    /// The URL of the Redis server that keeps messages in place of `store`.
+    pub redis: Option<String>,
+    /// What the names of all keys in Redis begin with.
+    pub redis_prefix: String,
+    /// The URL of the Redis server of devices and their log; another database of `redis` when absent.
+    pub redis_devices: Option<String>,
+    /// How many replicas must have a message before it counts as safe.
+    pub redis_wait_replicas: u32,
     /// What the segments' names of the recording begin with; nothing is recorded when absent.
     pub record: Option<PathBuf>,
     /// A further segment begins after so many bytes of events.
@@ -122,6 +130,10 @@ impl Default for Settings {
             seed: None,
             store: StoreKind::Embedded,
             data: PathBuf::from("./steadfast-data"),
+            redis: None,
+            redis_prefix: "steadfast".to_owned(),
+            redis_devices: None,
+            redis_wait_replicas: 0,
             record: None,
             record_segment: 64 << 20,
             record_keep: 0,

@@ -22,6 +22,7 @@ pub fn effective_toml(loaded: &Loaded) -> String {
                 | Value::Word(_)
                 | Value::Address(_)
                 | Value::Path(_)
+                | Value::Text(_)
                 | Value::Words(_)
                 | Value::Rules(_) => {
                     writeln!(toml, "{} = {}  # {source}", setting.name, toml_value(setting, &value))
@@ -73,6 +74,7 @@ fn takes(kind: Kind) -> String {
         Kind::Address => "address and port",
         Kind::MaybeAddress => "address and port, or `off`",
         Kind::Path => "path",
+        Kind::Text(what) => return what.to_lowercase(),
         Kind::Words(_) => "list",
         Kind::Rules => "list of rules",
     };
@@ -98,6 +100,7 @@ fn toml_value(setting: &Setting, value: &Value) -> String {
             | Value::Word(_)
             | Value::Address(_)
             | Value::Path(_)
+            | Value::Text(_)
             | Value::Words(_)
             | Value::Rules(_)
             | Value::Unset => toml_string(&text),

@@ -178,6 +178,30 @@ pub static SETTINGS: &[Setting] = &[
     ),
     row!(Process, data, Kind::Path, "The directory of the embedded store; made if it is missing"),
     row!(
+        Process,
+        redis,
+        Kind::Text("URL"),
+        "A Redis server that keeps the messages instead: redis://USER:PASSWORD@HOST:PORT/DATABASE"
+    ),
+    row!(
+        Process,
+        redis_prefix,
+        Kind::Text("TEXT"),
+        "What the names of all keys in Redis begin with"
+    ),
+    row!(
+        Process,
+        redis_devices,
+        Kind::Text("URL"),
+        "The Redis server of devices and their log; unset: database 15 of `redis`"
+    ),
+    row!(
+        Process,
+        redis_wait_replicas,
+        Kind::Count(0, 100),
+        "A message in Redis is safe once so many replicas have it too"
+    ),
+    row!(
         Connections,
         core.max_connections,
         Kind::Count(1, 10_000_000),

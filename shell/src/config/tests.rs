@@ -41,6 +41,7 @@ fn other_value(setting: &table::Setting) -> Value {
         Kind::Choice(words) => Value::Word(words[words.len() - 1]),
         Kind::Address | Kind::MaybeAddress => Value::Address("[::1]:7".parse().unwrap()),
         Kind::Path => Value::Path(PathBuf::from("a \"b\"\\c.log")),
+        Kind::Text(_) => Value::Text("redis://a:b@c/1".to_owned()),
         Kind::Seed => Value::Number(u64::MAX),
         Kind::Words(words) => Value::Words(vec![words[1]]),
         Kind::Rules => Value::Rules(rules),

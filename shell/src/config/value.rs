@@ -49,6 +49,8 @@ pub enum Kind {
     MaybeAddress,
     /// A path; empty when unset.
     Path,
+    /// Any text; empty when unset. The word says what it stands for.
+    Text(&'static str),
     /// Any number from 0 to 2^64 - 1; empty when unset.
     Seed,
     /// A list of these words.
@@ -72,6 +74,8 @@ pub enum Value {
     Address(SocketAddr),
     /// A path.
     Path(PathBuf),
+    /// A text.
+    Text(String),
     /// Words of a list.
     Words(Vec<&'static str>),
     /// Bind rules.
@@ -123,6 +127,8 @@ impl Kind {
             }),
             Self::Path if text.is_empty() => Ok(Value::Unset),
             Self::Path => Ok(Value::Path(PathBuf::from(text))),
+            Self::Text(_) if text.is_empty() => Ok(Value::Unset),
+            Self::Text(_) => Ok(Value::Text(text.to_owned())),
             Self::Words(_) | Self::Rules => unreachable!("lists are read above"),
         }
     }
@@ -155,6 +161,7 @@ impl Kind {
             | Self::Address
             | Self::MaybeAddress
             | Self::Path
+            | Self::Text(_)
             | Self::Seed => unreachable!("single values are read by parse"),
         }
     }
@@ -173,6 +180,7 @@ impl Kind {
                 | Self::Address
                 | Self::MaybeAddress
                 | Self::Path
+                | Self::Text(_)
                 | Self::Words(_)
                 | Self::Rules => unreachable!("numbers are of kind Size, Count or Seed"),
             },
@@ -180,6 +188,7 @@ impl Kind {
             Value::Word(word) => (*word).to_owned(),
             Value::Address(address) => address.to_string(),
             Value::Path(path) => path.display().to_string(),
+            Value::Text(text) => text.clone(),
             Value::Words(words) => {
                 return Raw::Many(words.iter().map(|word| (*word).to_owned()).collect());
             }
@@ -200,6 +209,7 @@ impl Kind {
             Self::Address => "ADDRESS".to_owned(),
             Self::MaybeAddress => "ADDRESS|off".to_owned(),
             Self::Path => "PATH".to_owned(),
+            Self::Text(what) => what.to_owned(),
             Self::Words(_) => "NAME,…".to_owned(),
             Self::Rules => "RULE,…".to_owned(),
         }
@@ -218,6 +228,7 @@ impl Kind {
             | Self::Address
             | Self::MaybeAddress
             | Self::Path
+            | Self::Text(_)
             | Self::Seed
             | Self::Rules => String::new(),
         }
