@@ -16,6 +16,8 @@ Examples:
   steadfast listen 5                           be the client with key 5
   steadfast push 5 hello                       push a message to it
   steadfast replay rec --key 5                 what happened to it, from a recording
+  steadfast dead list                          what could not be delivered
+  steadfast queue show 5                       what waits for it
 
 Every setting can also stand in the configuration file (idle_timeout = \"12s\") or in the
 environment (STEADFAST_IDLE_TIMEOUT=12s). A flag wins over the environment, the environment over
@@ -55,6 +57,8 @@ pub(super) fn command() -> Command {
         .subcommand(listen_command())
         .subcommand(push_command())
         .subcommand(super::replay::command())
+        .subcommand(super::dead::command())
+        .subcommand(super::queue::command())
 }
 
 fn with_settings(command: Command) -> Command {

@@ -6,11 +6,15 @@
 
 mod args;
 mod check;
+mod dead;
 mod inputs;
 mod limits;
+mod operator;
+mod queue;
 mod replay;
 mod serve;
 pub(crate) mod signals;
+mod table;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -36,6 +40,8 @@ pub fn main() -> ExitCode {
         Some(("listen", matches)) => args::listen(matches),
         Some(("push", matches)) => args::push(matches),
         Some(("replay", matches)) => replay::run(matches),
+        Some(("dead", matches)) => dead::run(matches),
+        Some(("queue", matches)) => queue::run(matches),
         Some((name, _)) => unreachable!("{name} is no declared command"),
     }
 }
