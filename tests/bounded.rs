@@ -106,11 +106,11 @@ fn a_pusher_that_never_reads_its_replies_is_read_no_further() {
 
 #[test]
 fn a_client_that_never_reads_holds_its_window_and_no_more() {
-    // 128 MiB are pushed. What may be kept is 10 + 100 + 100 messages of 16 KiB, and some dead
-    // letters until the next sweep.
+    // 128 MiB are pushed. What may be kept is 10 + 100 + 100 messages of 16 KiB, some dead letters
+    // until the next sweep, and what the store may buffer and cache.
     let flags =
         ["--window-messages=10", "--mailbox-limit=100", "--dead-limit=100", "--pong-timeout=60s"];
-    with_bounded_daemon(&flags, 64, |daemon| {
+    with_bounded_daemon(&flags, 96, |daemon| {
         let mut bystander = Bystander::new(daemon);
         let key = unique_key();
         let how = Open { rcvbuf: Some(4096), ..Open::default() };
