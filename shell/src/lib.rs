@@ -10,4 +10,5 @@ pub mod logs;
 pub mod machine;
 pub mod reactor;
 pub mod recording;
+mod running;
 pub mod store;

@@ -62,7 +62,7 @@ impl LogOptions {
 pub struct Logs {
     queue: Arc<queue::Queue>,
     level: LogLevel,
-    thread: Option<thread::Running>,
+    thread: Option<crate::running::Running>,
 }
 
 impl Logs {

@@ -4,9 +4,9 @@ use super::output::Output;
 use super::queue::{Entry, Queue};
 use super::subscriber::LineSubscriber;
 use super::{LogOptions, events};
+use crate::running::Running;
 use std::io::{self, Write as _};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 use steadfast_core::time::Time;
@@ -24,35 +24,16 @@ const DEEP_SLEEP_AFTER: Duration = Duration::from_secs(1);
 /// How often an output that fails is complained about.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
-/// The running thread.
-#[derive(Debug)]
-pub(super) struct Running {
-    /// Disconnected when the thread has ended.
-    ended: Receiver<()>,
-}
-
-impl Running {
-    /// Waits for the thread's end, but not longer than this.
-    pub(super) fn join(self, within: Duration) {
-        match self.ended.recv_timeout(within) {
-            Ok(()) | Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => {}
-        }
-    }
-}
-
 pub(super) fn start(
     queue: Arc<Queue>,
     options: &LogOptions,
     output: Output,
 ) -> io::Result<Running> {
     let subscriber = LineSubscriber::new(options.format, options.level, options.content_max);
-    let (alive, ended) = channel();
-    thread::Builder::new().name("logs".to_owned()).spawn(move || {
-        let _alive: Sender<()> = alive;
+    Running::start("logs", move || {
         let dispatch = Dispatch::new(subscriber.clone());
         dispatcher::with_default(&dispatch, || Writer::new(subscriber, output).run(&queue));
-    })?;
-    Ok(Running { ended })
+    })
 }
 
 /// Formats and writes.

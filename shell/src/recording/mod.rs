@@ -55,7 +55,7 @@ pub struct Options {
 pub struct Recording {
     queue: Arc<Queue>,
     segment: u64,
-    thread: writer::Running,
+    thread: crate::running::Running,
 }
 
 impl Recording {

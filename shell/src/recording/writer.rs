@@ -5,11 +5,10 @@ use super::format::{Begins, EndReason, Head, Origin, PROGRAM};
 use super::queue::{Found, Item, Queue};
 use super::segment::{self, Segment};
 use crate::journal::{Journal, Trouble};
+use crate::running::Running;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
 use std::time::{Duration, SystemTime};
 use std::{fs, mem};
 use steadfast_core::time::Time;
@@ -17,33 +16,12 @@ use steadfast_core::time::Time;
 /// How long the thread lets events gather before it writes them.
 const REST: Duration = Duration::from_millis(10);
 
-/// The running thread.
-#[derive(Debug)]
-pub(super) struct Running {
-    /// Disconnected when the thread has ended.
-    ended: Receiver<()>,
-}
-
-impl Running {
-    /// Waits for the thread's end, but not longer than this.
-    pub(super) fn join(self, within: Duration) {
-        match self.ended.recv_timeout(within) {
-            Ok(()) | Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => {}
-        }
-    }
-}
-
 pub(super) fn start(
     writer: Writer,
     queue: Arc<Queue>,
     journal: impl Journal + 'static,
 ) -> io::Result<Running> {
-    let (alive, ended) = channel();
-    thread::Builder::new().name("recording".to_owned()).spawn(move || {
-        let _alive: Sender<()> = alive;
-        writer.run(&queue, journal);
-    })?;
-    Ok(Running { ended })
+    Running::start("recording", move || writer.run(&queue, journal))
 }
 
 /// The segments being written.
