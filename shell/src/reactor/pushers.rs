@@ -14,14 +14,22 @@ use super::sockets::{Side, Sockets, token};
 use crate::codec::line::{self, LineCodec};
 use mio::Interest;
 use mio::net::TcpStream;
+use rustix::net::sockopt;
 use std::io::{self, Read};
 use std::net::Shutdown;
+use std::time::Duration;
 use steadfast_core::command::Reply;
 use steadfast_core::event::{Event, PusherEvent};
 use steadfast_core::id::PusherId;
 
 /// See the module's text.
 const MAX_UNREAD: usize = 1 << 20;
+/// A back end is probed after so much silence,
+const SILENCE: Duration = Duration::from_secs(60);
+/// again after each of these,
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+/// and its connection ends when so many probes went unanswered.
+const PROBES: u32 = 6;
 
 /// One back end's socket.
 #[derive(Debug)]
@@ -121,10 +129,20 @@ impl Pusher {
     }
 }
 
+/// Lets the operating system probe a back end that is silent. A back end may be silent for as long as
+/// it likes, but one that is gone without a word must not hold one of `max_backends` for ever.
+fn keep_alive(socket: &TcpStream) -> io::Result<()> {
+    sockopt::set_tcp_keepidle(socket, SILENCE)?;
+    sockopt::set_tcp_keepintvl(socket, PROBE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(socket, PROBES)?;
+    Ok(sockopt::set_socket_keepalive(socket, true)?)
+}
+
 impl Sockets {
     /// Takes in a new back end.
     pub(super) fn accept_pusher(&mut self, mut socket: TcpStream) -> io::Result<()> {
         socket.set_nodelay(true)?;
+        keep_alive(&socket)?;
         let (slot, _) = self.pushers.next_place();
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.registry.register(&mut socket, token(Side::Pusher, slot), interest)?;
@@ -406,5 +424,24 @@ impl Sockets {
         pusher.flags.deaf = true;
         pusher.outbox = Outbox::default();
         self.list_pusher(place);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_back_end_is_probed() -> io::Result<()> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let _back_end = std::net::TcpStream::connect(listener.local_addr()?)?;
+        let (socket, _) = listener.accept()?;
+        let socket = TcpStream::from_std(socket);
+        keep_alive(&socket)?;
+        assert!(sockopt::socket_keepalive(&socket)?);
+        assert_eq!(sockopt::tcp_keepidle(&socket)?, SILENCE);
+        assert_eq!(sockopt::tcp_keepintvl(&socket)?, PROBE_INTERVAL);
+        assert_eq!(sockopt::tcp_keepcnt(&socket)?, PROBES);
+        Ok(())
     }
 }
