@@ -3,15 +3,17 @@
 //! - [`push`] reads the lines of back ends.
 //! - [`inbound`] tells what a client's message is, trying one dialect after the other.
 //! - [`answer`] has the texts that clients are answered.
+//! - [`link`] reads and writes the frames of the link protocol, for both sides.
 //! - [`url`] finds a key in a request target.
 //! - [`json`] reads JSON as the original did, and `php` casts its values as PHP does.
 //!
 //! Everything here is a pure function. What a message leads to is for the gateway; how messages are
-//! framed is for the shell's codecs; the link protocol has a module of its own.
+//! framed is for the shell's codecs.
 
 pub mod answer;
 pub mod inbound;
 pub mod json;
+pub mod link;
 mod php;
 pub mod push;
 pub mod url;

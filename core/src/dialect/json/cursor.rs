@@ -335,6 +335,17 @@ pub(in crate::dialect) fn members<'a>(
     cursor.end()
 }
 
+/// Reads a text that is one JSON array of strings and gives each of them. `None` when the text is
+/// anything else.
+pub(in crate::dialect) fn strings<'a>(text: &'a str, mut item: impl FnMut(Text<'a>)) -> Option<()> {
+    let mut cursor = Cursor::new(text);
+    cursor.array(|cursor| {
+        item(cursor.string()?);
+        Some(())
+    })?;
+    cursor.end()
+}
+
 /// From so many bytes on a string is searched with wide instructions.
 const LONG: usize = 24;
 

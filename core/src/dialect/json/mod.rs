@@ -14,4 +14,4 @@ mod cursor;
 
 pub use canonical::canonical;
 pub(super) use compact::{survivors, write, write_string};
-pub(super) use cursor::{Value, members};
+pub(super) use cursor::{Value, members, strings};
