@@ -1,183 +1,161 @@
-//! The client's half: a connection that is kept open, or opened again, for one key.
+//! The client's half: one session with a gateway that is kept, over connections that come and go.
 //!
-//! It exists so that every client follows the same rules for reconnecting and for noticing a dead
-//! connection, and so that these rules can be tested without a socket.
+//! It exists so that every client follows the same rules for reconnecting, for noticing a dead
+//! connection, and for having each message exactly once, and so that these rules can be tested
+//! without a socket. The JavaScript client (`shell/web/steadfast.js`) is this machine once more,
+//! held to it by traces.
 //!
-//! - Events in: [`LinkEvent`], facts about the one connection that its caller holds for it.
+//! - Events in: [`LinkEvent`], facts about the channels that its caller holds for it.
 //! - Commands out: [`LinkCommand`].
-//! - Invariants: there is at most one connection; a retry never comes sooner than its delay; the
-//!   delays start over only after a connection has stood for `stable_after`.
-//! - Not here: the link protocol (sessions, acknowledgements, several endpoints, fallback). This
-//!   is the client of the legacy text protocol: the key is the first message, and heartbeats.
+//! - Invariants: the application has a message once, however often it comes; at most one channel is
+//!   greeted or welcomed on each endpoint and transport; a retry never comes sooner than its delay,
+//!   except the one attempt that a [`Hint`] asks for, which keeps the least delay; the delays start
+//!   over only after a welcomed connection has stood for `stable_after`.
+//! - Not here: sockets, requests and storage; the legacy text protocol, whose client is in
+//!   [`legacy`].
 
+mod attempt;
 mod backoff;
-mod heartbeat;
+mod breaker;
+mod chance;
+mod config;
+mod event;
+pub mod legacy;
+mod ops;
+mod pulse;
+mod quality;
+mod route;
+mod seen;
+mod session;
+mod spare;
 mod state;
+mod statistics;
 
+pub use backoff::Delays;
+pub use config::{Fallback, LinkConfig, Standby};
+pub use event::{ChannelId, Hint, LinkCommand, LinkEvent, Report, Save, Saved, Transport};
+pub use ops::Op;
 pub use state::LinkState;
+pub use statistics::Statistics;
 
-use crate::id::Key;
-use crate::time::{Span, Time};
-use backoff::Backoff;
+use crate::dialect::link::{Advice, ClientFrame, advice};
+use crate::time::Time;
+use attempt::Attempts;
 use bytestring::ByteString;
-use heartbeat::{Heartbeat, Tick};
+use chance::Chance;
+use ops::Ops;
+use pulse::{Beat, Pulse};
+use quality::Quality;
+use route::Route;
+use seen::Seen;
+use spare::Spare;
+use statistics::Tally;
 
-/// The settings of one link.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LinkConfig {
-    /// The key to bind: the first message on every connection.
-    pub key: Key,
-    /// How often a heartbeat is sent. Default 5 s: legacy gateways cut a silent all-digit key after
-    /// 12 s.
-    pub heartbeat_interval: Span,
-    /// After this many unanswered heartbeats in a row the connection is opened anew. Default 2.
-    pub missed_max: u32,
-    /// A connection has to open within this time. Default 10 s.
-    pub open_timeout: Span,
-    /// The delay before the first retry, and the least before any. Default 1 s.
-    pub delay_min: Span,
-    /// The longest delay, before its jitter. Default 30 s.
-    pub delay_max: Span,
-    /// Each delay is this many times the one before, up to the longest. Default 2.
-    pub delay_factor: u32,
-    /// How far a delay is spread to either side, in percent of itself. Default 30.
-    pub jitter_percent: u32,
-    /// The longest delay that a gateway may ask for; a longer one counts as this. Default 1 h.
-    pub slot_max: Span,
-    /// The delays start over once a connection has stood for this long. Default 5 s.
-    pub stable_after: Span,
-    /// How many retries in a row may fail before the link gives up. Default: any number.
-    pub max_attempts: Option<u32>,
-}
-
-impl LinkConfig {
-    /// The defaults, for this key.
-    #[must_use]
-    pub fn new(key: Key) -> Self {
-        Self {
-            key,
-            heartbeat_interval: Span::from_secs(5),
-            missed_max: 2,
-            open_timeout: Span::from_secs(10),
-            delay_min: Span::from_secs(1),
-            delay_max: Span::from_secs(30),
-            delay_factor: 2,
-            jitter_percent: 30,
-            slot_max: Span::from_secs(3600),
-            stable_after: Span::from_secs(5),
-            max_attempts: None,
-        }
-    }
-}
-
-/// A fact that the link is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LinkEvent {
-    /// The application wants to be connected.
-    Started,
-    /// The connection that was asked for is open: the WebSocket upgrade succeeded.
-    Opened,
-    /// A text message arrived.
-    TextReceived(ByteString),
-    /// A pong arrived.
-    PongReceived,
-    /// The gateway is about to end the connection and asks for the next attempt after this time,
-    /// a slot that it gives to this client alone. Instead of the next delay, once.
-    RetryAdvised(Span),
-    /// The open connection has ended. Not told after [`LinkCommand::Disconnect`].
-    Closed,
-    /// The connection that was asked for could not be opened.
-    Failed,
-    /// The time of [`Link::next_deadline`] has come.
-    DeadlineReached,
-    /// The application wants to be disconnected.
-    Stopped,
-}
-
-/// An order to the link's caller.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LinkCommand {
-    /// Open a connection, and tell [`Opened`](LinkEvent::Opened) or [`Failed`](LinkEvent::Failed).
-    Connect,
-    /// Send a text message: the key, or a heartbeat.
-    Send(ByteString),
-    /// Send a WebSocket ping.
-    Ping,
-    /// Hand a message to the application.
-    Deliver(ByteString),
-    /// End the connection, or the attempt at one; nothing more is told about it.
-    Disconnect,
-    /// Tell the application that the state is another now.
-    StateChanged {
-        /// What it was.
-        old: LinkState,
-        /// What it is.
-        new: LinkState,
-    },
-    /// Tell the application that no further retry is made.
-    GaveUp,
-}
-
-/// A connection that is kept.
+/// A session that is kept.
 #[derive(Clone, Debug)]
 pub struct Link {
     config: LinkConfig,
     state: LinkState,
-    /// When the state's own deadline is: the attempt's or the delay's end.
-    due: Option<Time>,
-    /// When the connection will have stood for long enough.
-    stable_at: Option<Time>,
-    /// When the gateway asked the next attempt to be made.
-    slot: Option<Time>,
-    heartbeat: Heartbeat,
-    backoff: Backoff,
+    chance: Chance,
+    /// The channel in use, or the attempt at one.
+    main: Option<Channel>,
+    channels: u32,
+    route: Route,
+    attempts: Attempts,
+    spare: Spare,
+    /// The signs of life of a welcomed WebSocket.
+    pulse: Option<Pulse>,
+    quality: Quality,
+    session: Option<ByteString>,
+    seen: Seen,
+    ops: Ops,
+    tally: Tally,
+}
+
+/// One channel.
+#[derive(Clone, Debug)]
+struct Channel {
+    id: ChannelId,
+    url: ByteString,
+    by: Transport,
+    phase: Phase,
+}
+
+/// How far a channel has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It is being opened.
+    Opening,
+    /// It is open and says nothing: a standby.
+    Silent,
+    /// `hello` was sent.
+    Greeted,
+    /// `welcome` has come.
+    Welcomed,
 }
 
 impl Link {
     /// A link that is not started. The seed decides its jitter.
+    ///
+    /// # Panics
+    ///
+    /// If the settings name no endpoint.
     #[must_use]
     pub fn new(config: LinkConfig, seed: u64) -> Self {
-        let heartbeat = Heartbeat::new(&config);
-        let backoff = Backoff::new(&config, seed);
-        let state = LinkState::Disconnected;
-        Self { config, state, due: None, stable_at: None, slot: None, heartbeat, backoff }
+        Self {
+            state: LinkState::Disconnected,
+            chance: Chance::new(seed),
+            main: None,
+            channels: 0,
+            route: Route::new(&config),
+            attempts: Attempts::new(config.delays),
+            spare: Spare::new(config.probe_delays),
+            pulse: None,
+            quality: Quality::default(),
+            session: None,
+            seen: Seen::new(config.seen_max),
+            ops: Ops::new(config.ops_max),
+            tally: Tally::default(),
+            config,
+        }
     }
 
-    /// Takes one event and appends the commands it causes. An event that makes no sense in the
-    /// state, such as one about a connection that was just given up, causes none.
+    /// Takes one event and appends the commands it causes. An event that makes no sense, such as one
+    /// about a channel that was given up, causes none.
     pub fn handle(&mut self, now: Time, event: LinkEvent, commands: &mut Vec<LinkCommand>) {
         match event {
-            LinkEvent::Started if self.state == LinkState::Disconnected => {
-                self.backoff.reset();
-                self.connect(now, commands);
+            LinkEvent::Restored(saved) => self.restored(saved),
+            LinkEvent::Started => self.started(now, commands),
+            LinkEvent::Opened(id) if self.is_main(id) => self.main_opened(commands),
+            LinkEvent::Opened(id) if self.spare.is(id) => self.spare_opened(commands),
+            LinkEvent::Failed(id) if self.is_main(id) => self.lost(now, commands),
+            LinkEvent::Failed(id) if self.spare.is(id) => self.spare_lost(now),
+            LinkEvent::TextReceived(id, text) if self.is_main(id) => {
+                self.text_received(now, &text, commands);
             }
-            LinkEvent::Opened if self.state == LinkState::Connecting => self.opened(now, commands),
-            LinkEvent::Closed if self.state == LinkState::Connected => self.retry(now, commands),
-            LinkEvent::Failed if self.state == LinkState::Connecting => self.retry(now, commands),
-            LinkEvent::TextReceived(text) if self.state == LinkState::Connected => {
-                if let Some(text) = self.heartbeat.text_received(text) {
-                    commands.push(LinkCommand::Deliver(text));
-                }
+            LinkEvent::TextReceived(id, text) if self.spare.is(id) => {
+                self.spare_text_received(now, &text, commands);
             }
-            LinkEvent::PongReceived => self.heartbeat.pong_received(),
-            LinkEvent::RetryAdvised(after) if self.state == LinkState::Connected => {
-                self.slot = Some(now + after.min(self.config.slot_max));
+            LinkEvent::Closed { channel, code } if self.is_main(channel) => {
+                self.closed(now, code, commands);
             }
+            LinkEvent::Closed { channel, .. } if self.spare.is(channel) => self.spare_lost(now),
+            LinkEvent::Opened(_)
+            | LinkEvent::Failed(_)
+            | LinkEvent::TextReceived(..)
+            | LinkEvent::Closed { .. } => {}
+            LinkEvent::OpRequested(patch) => self.op_requested(patch, commands),
+            LinkEvent::Hinted(hint) => self.hinted(now, hint, commands),
             LinkEvent::DeadlineReached => self.deadline_reached(now, commands),
-            LinkEvent::Stopped => self.stop(commands),
-            LinkEvent::Started
-            | LinkEvent::Opened
-            | LinkEvent::Closed
-            | LinkEvent::Failed
-            | LinkEvent::TextReceived(_)
-            | LinkEvent::RetryAdvised(_) => {}
+            LinkEvent::Stopped => self.stopped(now, commands),
         }
     }
 
     /// When [`LinkEvent::DeadlineReached`] is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        [self.due, self.stable_at, self.heartbeat.due()].into_iter().flatten().min()
+        let pulse = self.pulse.as_ref().map(Pulse::due);
+        [self.attempts.due(), self.spare.due(), pulse].into_iter().flatten().min()
     }
 
     /// The state.
@@ -186,80 +164,142 @@ impl Link {
         self.state
     }
 
-    fn connect(&mut self, now: Time, commands: &mut Vec<LinkCommand>) {
-        self.enter(LinkState::Connecting, commands);
-        self.due = Some(now + self.config.open_timeout);
-        commands.push(LinkCommand::Connect);
+    /// The channel in use, or the attempt at one.
+    #[must_use]
+    pub fn channel(&self) -> Option<ChannelId> {
+        self.main.as_ref().map(|main| main.id)
     }
 
-    fn opened(&mut self, now: Time, commands: &mut Vec<LinkCommand>) {
-        self.enter(LinkState::Connected, commands);
-        self.stable_at = Some(now + self.config.stable_after);
-        self.heartbeat.start(now);
-        commands.push(LinkCommand::Send(self.config.key.text().clone()));
-    }
-
-    /// The connection is gone: waits for the next attempt, or gives up.
-    fn retry(&mut self, now: Time, commands: &mut Vec<LinkCommand>) {
-        if let Some(delay) = self.backoff.next_delay() {
-            // A slot that has passed says nothing any more.
-            let slot = self.slot.filter(|slot| *slot > now);
-            self.enter(LinkState::Reconnecting, commands);
-            // A slot is no way around the least delay.
-            self.due = Some(slot.map_or(now + delay, |at| at.max(now + self.config.delay_min)));
-        } else {
-            self.enter(LinkState::Disconnected, commands);
-            commands.push(LinkCommand::GaveUp);
-        }
+    /// The figures until now.
+    #[must_use]
+    pub fn statistics(&self, now: Time) -> Statistics {
+        let (rtt_ms, quality) = (self.quality.rtt_ms(), self.quality.value());
+        Statistics { rtt_ms, quality, ..self.tally.figures(now) }
     }
 
     fn deadline_reached(&mut self, now: Time, commands: &mut Vec<LinkCommand>) {
-        let is_due = self.due.is_some_and(|due| due <= now);
-        match self.state {
-            LinkState::Disconnected => {}
-            LinkState::Reconnecting if is_due => self.connect(now, commands),
-            LinkState::Connecting if is_due => {
-                commands.push(LinkCommand::Disconnect);
-                self.retry(now, commands);
+        let Some(due) = self.next_deadline().filter(|due| *due <= now) else { return };
+        if now.since(due) >= self.config.wake_after {
+            self.hinted(now, Hint::Woke, commands);
+        }
+        self.pulse_deadline(now, commands);
+        self.attempt_deadline(now, commands);
+        self.spare_deadline(now, commands);
+    }
+
+    fn pulse_deadline(&mut self, now: Time, commands: &mut Vec<LinkCommand>) {
+        let Some(pulse) = &mut self.pulse else { return };
+        let mut beats = Vec::new();
+        if pulse.due() <= now {
+            pulse.tick(now, &mut self.quality, &mut beats);
+        }
+        for beat in beats {
+            match beat {
+                Beat::Heartbeat => {
+                    let timestamp = Some(now.as_micros() / 1_000);
+                    self.send(&ClientFrame::Heartbeat { timestamp }, commands);
+                }
+                Beat::Ping => self.send(&ClientFrame::Ping, commands),
+                Beat::Suspect => commands.push(LinkCommand::Report(Report::Suspect)),
+                Beat::Dead => self.abandon(now, commands),
             }
-            LinkState::Reconnecting | LinkState::Connecting => {}
-            LinkState::Connected => self.connection_deadline(now, commands),
         }
     }
 
-    fn connection_deadline(&mut self, now: Time, commands: &mut Vec<LinkCommand>) {
-        if self.stable_at.is_some_and(|at| at <= now) {
-            self.stable_at = None;
-            self.backoff.reset();
+    /// Something was noticed that the connection or the delay should not outlast.
+    fn hinted(&mut self, now: Time, hint: Hint, commands: &mut Vec<LinkCommand>) {
+        if hint == Hint::Online {
+            self.route.network_changed();
         }
-        match self.heartbeat.tick(now) {
-            Tick::NotDue => {}
-            Tick::SendKey => commands.push(LinkCommand::Send(self.config.key.text().clone())),
-            Tick::Ping => commands.push(LinkCommand::Ping),
-            Tick::Dead => {
-                commands.push(LinkCommand::Disconnect);
-                self.retry(now, commands);
+        let within = self.config.probe_timeout;
+        if let Some(pulse) = &mut self.pulse {
+            if pulse.doubt(now, within) {
+                self.send(&ClientFrame::Ping, commands);
             }
+        } else if hint != Hint::Offline {
+            self.attempts.prompt(now);
+            self.spare.prompt(now);
         }
     }
 
-    fn stop(&mut self, commands: &mut Vec<LinkCommand>) {
-        match self.state {
-            LinkState::Disconnected => return,
-            LinkState::Connecting | LinkState::Connected => commands.push(LinkCommand::Disconnect),
-            LinkState::Reconnecting => {}
+    /// The main channel has ended.
+    fn closed(&mut self, now: Time, code: Option<u16>, commands: &mut Vec<LinkCommand>) {
+        match (advice(code), code) {
+            (Advice::Stop, Some(code)) => {
+                self.main = None;
+                self.disconnect(now, commands);
+                commands.push(LinkCommand::Report(Report::Refused { code }));
+                return;
+            }
+            // It is our own second channel that has taken the session.
+            (Advice::StartOver, _) if self.spare.is_greeted() => {}
+            (Advice::StartOver, _) => self.begin_session(None, commands),
+            (Advice::Stop | Advice::Reconnect, _) => {}
         }
+        self.lost(now, commands);
+    }
+
+    fn stopped(&mut self, now: Time, commands: &mut Vec<LinkCommand>) {
+        if self.state == LinkState::Disconnected {
+            return;
+        }
+        if self.state.is_live() {
+            self.send(&ClientFrame::Bye, commands);
+        }
+        self.disconnect(now, commands);
+    }
+
+    /// Lets go of everything.
+    fn disconnect(&mut self, now: Time, commands: &mut Vec<LinkCommand>) {
+        if let Some(main) = self.main.take() {
+            commands.push(LinkCommand::Close(main.id));
+        }
+        if let Some(second) = self.spare.take() {
+            self.drop_spare(&second, commands);
+        }
+        if self.attempts.take_retry() {
+            self.tally.failed += 1;
+        }
+        self.pulse = None;
+        self.attempts.clear();
+        if self.state.is_live() {
+            self.tally.disconnected(now);
+        }
+        self.tally.stopped(now);
         self.enter(LinkState::Disconnected, commands);
     }
 
-    /// Changes the state; nothing of the old one is due any more.
+    /// Gives the main channel up.
+    fn abandon(&mut self, now: Time, commands: &mut Vec<LinkCommand>) {
+        if let Some(main) = &self.main {
+            commands.push(LinkCommand::Close(main.id));
+        }
+        self.lost(now, commands);
+    }
+
+    fn is_main(&self, id: ChannelId) -> bool {
+        self.main.as_ref().is_some_and(|main| main.id == id)
+    }
+
+    fn open(&mut self, url: ByteString, by: Transport, commands: &mut Vec<LinkCommand>) -> Channel {
+        self.channels += 1;
+        let id = ChannelId(self.channels);
+        commands.push(LinkCommand::Open { channel: id, url: url.clone(), by });
+        Channel { id, url, by, phase: Phase::Opening }
+    }
+
+    /// Sends a frame on the main channel.
+    fn send(&self, frame: &ClientFrame<'_>, commands: &mut Vec<LinkCommand>) {
+        if let Some(main) = &self.main {
+            commands.push(LinkCommand::Send(main.id, frame.encode().into()));
+        }
+    }
+
     fn enter(&mut self, new: LinkState, commands: &mut Vec<LinkCommand>) {
         let old = std::mem::replace(&mut self.state, new);
-        self.due = None;
-        self.stable_at = None;
-        self.slot = None;
-        self.heartbeat.stop();
-        commands.push(LinkCommand::StateChanged { old, new });
+        if old != new {
+            commands.push(LinkCommand::StateChanged { old, new });
+        }
     }
 }
 

@@ -7,12 +7,14 @@ use std::fmt;
 pub enum LinkState {
     /// Not started, stopped, or given up.
     Disconnected,
-    /// A connection is being opened.
+    /// An attempt is being made: the connection is being opened, or its `welcome` is awaited.
     Connecting,
-    /// The connection is open.
+    /// Welcomed on a WebSocket.
     Connected,
-    /// The connection was lost or could not be opened; another attempt follows after a delay.
+    /// The connection was lost or could not be had; another attempt follows after a delay.
     Reconnecting,
+    /// Welcomed on a long-poll, because WebSockets do not get through.
+    Fallback,
 }
 
 impl LinkState {
@@ -24,7 +26,14 @@ impl LinkState {
             Self::Connecting => "connecting",
             Self::Connected => "connected",
             Self::Reconnecting => "reconnecting",
+            Self::Fallback => "fallback",
         }
+    }
+
+    /// Whether messages can come.
+    #[must_use]
+    pub fn is_live(self) -> bool {
+        matches!(self, Self::Connected | Self::Fallback)
     }
 }
 

@@ -1,375 +1,245 @@
-//! Tests of the link as a whole.
+//! Tests of the link as a whole: stories with snapshots, the transition table, and what must hold
+//! whatever happens.
+
+mod bench;
+mod properties;
 
 use super::*;
-use proptest::prelude::*;
-use std::fmt::Write as _;
+use crate::time::Span;
+use bench::{Bench, config, message, welcome};
 
-/// A link with a clock.
-struct Bench {
-    link: Link,
-    now: Time,
-    commands: Vec<LinkCommand>,
+fn snapshot(name: &str, text: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("../../../snapshots");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
-impl Bench {
-    fn new(config: LinkConfig) -> Self {
-        let (link, now) = (Link::new(config, 7), Time::from_micros(1_000_000_000_000));
-        Self { link, now, commands: Vec::new() }
-    }
-
-    fn digits() -> Self {
-        Self::new(LinkConfig::new(Key::new("5")))
-    }
-
-    fn tell(&mut self, event: LinkEvent) -> Vec<LinkCommand> {
-        self.link.handle(self.now, event, &mut self.commands);
-        std::mem::take(&mut self.commands)
-    }
-
-    /// Lets the next deadline come; says how long it took.
-    fn wait(&mut self) -> (Span, Vec<LinkCommand>) {
-        let due = self.link.next_deadline().expect("something is due");
-        let waited = due.since(self.now);
-        self.now = due;
-        (waited, self.tell(LinkEvent::DeadlineReached))
-    }
-
-    /// Waits for the next deadline that causes something.
-    fn wait_for_commands(&mut self) -> (Span, Vec<LinkCommand>) {
-        let mut total = Span::ZERO;
-        loop {
-            let (waited, commands) = self.wait();
-            total += waited;
-            if !commands.is_empty() {
-                return (total, commands);
-            }
-        }
-    }
-
-    fn bring_to(&mut self, state: LinkState) {
-        match state {
-            LinkState::Disconnected => {}
-            LinkState::Connecting => drop(self.tell(LinkEvent::Started)),
-            LinkState::Connected => {
-                self.bring_to(LinkState::Connecting);
-                self.tell(LinkEvent::Opened);
-            }
-            LinkState::Reconnecting => {
-                self.bring_to(LinkState::Connected);
-                self.tell(LinkEvent::Closed);
-            }
-        }
-        assert_eq!(self.link.state(), state);
-    }
-}
-
-const STATES: [LinkState; 4] =
-    [LinkState::Disconnected, LinkState::Connecting, LinkState::Connected, LinkState::Reconnecting];
-
-fn text(text: &str) -> LinkEvent {
-    LinkEvent::TextReceived(text.into())
-}
-
-fn deliver(text: &str) -> LinkCommand {
-    LinkCommand::Deliver(text.into())
-}
-
-fn shown(event: &LinkEvent) -> String {
-    match event {
-        LinkEvent::TextReceived(text) => format!("TextReceived {text}"),
-        LinkEvent::RetryAdvised(after) => format!("RetryAdvised {after}"),
-        LinkEvent::Started
-        | LinkEvent::Opened
-        | LinkEvent::PongReceived
-        | LinkEvent::Closed
-        | LinkEvent::Failed
-        | LinkEvent::DeadlineReached
-        | LinkEvent::Stopped => format!("{event:?}"),
-    }
-}
-
-fn shown_command(command: &LinkCommand) -> String {
-    match command {
-        LinkCommand::StateChanged { old, new } => format!("StateChanged {old} -> {new}"),
-        LinkCommand::Send(text) => format!("Send {text}"),
-        LinkCommand::Deliver(text) => format!("Deliver {text}"),
-        LinkCommand::Connect
-        | LinkCommand::Ping
-        | LinkCommand::Disconnect
-        | LinkCommand::GaveUp => format!("{command:?}"),
-    }
-}
+const STATES: [LinkState; 5] = [
+    LinkState::Disconnected,
+    LinkState::Connecting,
+    LinkState::Connected,
+    LinkState::Reconnecting,
+    LinkState::Fallback,
+];
 
 #[test]
 fn transition_table() {
     let mut table = String::new();
     for state in STATES {
         for event in [
-            LinkEvent::Started,
-            LinkEvent::Opened,
-            text("hello"),
-            LinkEvent::PongReceived,
-            LinkEvent::RetryAdvised(Span::from_secs(8)),
-            LinkEvent::Closed,
-            LinkEvent::Failed,
-            LinkEvent::DeadlineReached,
-            LinkEvent::Stopped,
+            "start",
+            "open",
+            "fail",
+            "text {\"type\":\"welcome\",\"session\":\"s\",\"resumed\":false,\"lost\":false,\"applied\":0,\"context\":{},\"heartbeat_ms\":15000}",
+            "text {\"type\":\"message\",\"id\":\"1\",\"data\":\"x\",\"tries\":0}",
+            "text {\"type\":\"error\",\"code\":1011,\"reason\":\"broken\"}",
+            "text nonsense",
+            "close",
+            "close 1008",
+            "close 4007",
+            "op {}",
+            "online",
+            "offline",
+            "deadline",
+            "stop",
         ] {
-            let mut bench = Bench::digits();
-            bench.bring_to(state);
-            if event == LinkEvent::DeadlineReached {
-                bench.now = bench.link.next_deadline().unwrap_or(bench.now);
-            }
-            let commands: Vec<_> = bench.tell(event.clone()).iter().map(shown_command).collect();
-            let commands =
-                if commands.is_empty() { "nothing".to_owned() } else { commands.join(", ") };
-            let _ = writeln!(table, "{state}: {} > {commands}", shown(&event));
+            let mut bench = Bench::in_state(state);
+            bench.take_lines();
+            bench.play(event);
+            let lines = bench.take_lines();
+            let commands = lines.iter().skip(1).map(|line| line.trim_start_matches(['<', ' ']));
+            let commands = commands.collect::<Vec<_>>().join(", ");
+            let outcome = if commands.is_empty() { "nothing" } else { &commands };
+            let event = event.chars().take(32).collect::<String>();
+            table.push_str(&format!("{state}: {event} > {outcome}\n"));
         }
     }
-    let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("../../../snapshots");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
-    settings.bind(|| insta::assert_snapshot!("link_transitions", table));
+    snapshot("link_transitions", &table);
 }
 
 #[test]
-fn the_key_is_the_first_message() {
-    let mut bench = Bench::digits();
-    bench.bring_to(LinkState::Connecting);
-    assert_eq!(bench.tell(LinkEvent::Opened)[1..], [LinkCommand::Send("5".into())]);
+fn link_resumes_and_drops_what_comes_twice() {
+    let mut bench = Bench::new(config());
+    bench.play("start; open; welcome s1 new; message 1-1; message 1-2; op {\"a\":1}");
+    bench.play("close; op {\"b\":2}; deadline; open; welcome s1 resumed 1");
+    bench.play("message 1-2; message 1-3; op_ack 2; after 5; stop");
+    snapshot("link_resumes_and_drops_what_comes_twice", &bench.story());
 }
 
 #[test]
-fn a_digit_key_is_its_own_heartbeat_and_its_answers_are_no_messages() {
-    let mut bench = Bench::digits();
-    bench.bring_to(LinkState::Connected);
-    assert_eq!(bench.tell(text("biubiubiu")), []);
-    assert_eq!(bench.tell(text("biubiubiu")), [deliver("biubiubiu")], "a push of that text");
-    for _ in 0..4 {
-        let (waited, commands) = bench.wait_for_commands();
-        assert_eq!(waited, Span::from_secs(5));
-        assert_eq!(commands, [LinkCommand::Send("5".into())]);
-        assert_eq!(bench.tell(text("biubiubiu")), []);
-    }
+fn link_starts_over_with_a_fresh_session() {
+    let mut bench = Bench::new(config());
+    bench.tell(LinkEvent::Restored(Saved {
+        session: Some("old".into()),
+        seen: vec!["1-1".into(), "1-2".into()],
+        last_op: 7,
+        ops: vec![Op { n: 7, patch: "{\"a\":1}".into() }],
+    }));
+    bench.play("start; open; welcome s2 new; message 1-2; op {}; close 4007; deadline; open");
+    snapshot("link_starts_over_with_a_fresh_session", &bench.story());
 }
 
 #[test]
-fn any_other_key_pings() {
-    let mut bench = Bench::new(LinkConfig::new(Key::new("{\"uid\":\"1\",\"FunctionType\":4}")));
-    bench.bring_to(LinkState::Connected);
-    let echo = "{\"uid\":\"1\",\"FunctionType\":4}";
-    assert_eq!(bench.tell(text(echo)), [], "the gateway's echo of the key");
-    assert_eq!(bench.tell(text(echo)), [deliver(echo)]);
-    for _ in 0..4 {
-        let (waited, commands) = bench.wait_for_commands();
-        assert_eq!(waited, Span::from_secs(5));
-        assert_eq!(commands, [LinkCommand::Ping]);
-        assert_eq!(bench.tell(LinkEvent::PongReceived), []);
-    }
+fn link_falls_back_and_returns() {
+    let mut bench = Bench::new(config());
+    bench.play("start; fail; deadline; fail; deadline; open; welcome s1 new; message 1-1; after 5");
+    bench.play("spare fail; deadline; spare open; message 1-2; spare welcome s1 resumed 0");
+    bench.play("message 1-2; after 5; close");
+    snapshot("link_falls_back_and_returns", &bench.story());
 }
 
 #[test]
-fn two_missed_answers_lead_to_a_reconnect() {
-    for (key, heartbeat, until_dead) in
-        [("5", LinkCommand::Send("5".into()), 1), ("abc", LinkCommand::Ping, 2)]
-    {
-        let mut bench = Bench::new(LinkConfig::new(Key::new(key)));
-        bench.bring_to(LinkState::Connected);
-        for _ in 0..until_dead {
-            assert_eq!(bench.wait_for_commands().1, std::slice::from_ref(&heartbeat), "{key}");
-        }
-        let (_, commands) = bench.wait_for_commands();
-        let (old, new) = (LinkState::Connected, LinkState::Reconnecting);
-        assert_eq!(
-            commands,
-            [LinkCommand::Disconnect, LinkCommand::StateChanged { old, new }],
-            "{key}"
-        );
-    }
+fn link_takes_its_standby() {
+    let mut bench = Bench::new(LinkConfig { standby: Standby::Warm, ..config() });
+    bench.play("start; open; welcome s1 new a b; after 5; spare open; spare close; deadline");
+    bench.play("spare open; close; welcome s1 resumed 0; after 5");
+    snapshot("link_takes_its_standby", &bench.story());
 }
 
 #[test]
-fn messages_count_as_life_while_answers_are_queued_behind_them() {
-    let mut bench = Bench::digits();
-    bench.bring_to(LinkState::Connected);
-    for _ in 0..10 {
-        assert_eq!(bench.tell(text("backlog")), [deliver("backlog")]);
-        assert_eq!(bench.wait_for_commands().1, [LinkCommand::Send("5".into())]);
-    }
+fn link_notices_a_dead_connection() {
+    let mut bench = Bench::new(config());
+    bench.play("start; open; welcome s1 new; after 15; text {\"type\":\"heartbeat_ack\"}");
+    bench.play("after 45; deadline; open; welcome s1 resumed 0; offline; deadline; online");
+    snapshot("link_notices_a_dead_connection", &bench.story());
 }
 
 #[test]
-fn delays_start_over_only_after_a_stable_connection() {
-    let mut bench = Bench::digits();
-    bench.bring_to(LinkState::Connected);
-    let delay_after = |bench: &mut Bench, stood: Span| {
-        bench.now += stood;
-        bench.tell(LinkEvent::DeadlineReached);
-        bench.tell(LinkEvent::Closed);
-        let (delay, _) = bench.wait();
-        bench.tell(LinkEvent::Opened);
-        delay
-    };
-    let short = Span::from_millis(4_999);
+fn the_delays_start_over_only_after_a_stable_connection() {
+    let mut bench = Bench::new(LinkConfig { fallback: Fallback::Never, ..config() });
+    bench.play("start; open; welcome s1 new");
     let mut delays = Vec::new();
-    for _ in 0..8 {
-        delays.push(delay_after(&mut bench, short));
+    for stood in [Span::from_millis(4_999); 7].into_iter().chain([Span::from_secs(5)]) {
+        bench.wait(stood);
+        let lost_at = bench.now;
+        bench.play("close");
+        bench.play_until("connecting");
+        delays.push(bench.now.since(lost_at));
+        bench.play("open; welcome s1 resumed 0");
     }
-    assert!(delays[7] >= Span::from_secs(21), "{delays:?}");
-    let after_stable = delay_after(&mut bench, Span::from_secs(5));
-    assert!(after_stable <= Span::from_millis(1_300), "{after_stable}");
+    assert!(delays[5] >= Span::from_secs(21), "{delays:?}");
+    assert!(delays[7] <= Span::from_millis(1_300), "{delays:?}");
+}
+
+#[test]
+fn failures_in_a_row_open_the_circuit_breaker() {
+    let delays = Delays { max: Span::from_secs(1), ..Delays::default() };
+    let mut bench = Bench::new(LinkConfig { fallback: Fallback::Never, delays, ..config() });
+    bench.play("start");
+    let mut waits = Vec::new();
+    for _ in 0..7 {
+        let failed_at = bench.now;
+        bench.play("fail; deadline");
+        assert_eq!(bench.link.state(), LinkState::Connecting);
+        waits.push(bench.now.since(failed_at).as_millis() >= 30_000);
+    }
+    assert_eq!(waits, [false, false, false, false, true, true, true]);
 }
 
 #[test]
 fn it_gives_up_after_max_attempts_and_can_be_started_again() {
-    let config = LinkConfig { max_attempts: Some(3), ..LinkConfig::new(Key::new("5")) };
-    let mut bench = Bench::new(config);
+    let delays = Delays { max_attempts: Some(3), ..Delays::default() };
+    let mut bench = Bench::new(LinkConfig { delays, ..config() });
     for _ in 0..2 {
-        bench.tell(LinkEvent::Started);
-        for _ in 0..3 {
-            bench.tell(LinkEvent::Failed);
-            assert!(bench.wait().1.contains(&LinkCommand::Connect));
-        }
-        assert_eq!(bench.tell(LinkEvent::Failed)[1..], [LinkCommand::GaveUp]);
-        assert_eq!(bench.link.state(), LinkState::Disconnected);
-        assert_eq!(bench.link.next_deadline(), None);
+        bench.play("start; fail; deadline; fail; deadline; fail; deadline");
+        assert_eq!(bench.link.state(), LinkState::Connecting);
+        bench.play("fail");
+        assert_eq!(bench.take_lines().last().map(|line| &**line), Some("  < GaveUp"));
+        assert_eq!(
+            (bench.link.state(), bench.link.next_deadline()),
+            (LinkState::Disconnected, None)
+        );
     }
+    let figures = bench.link.statistics(bench.now);
+    assert_eq!((figures.reconnects_total, figures.reconnects_failed), (6, 6));
 }
 
 #[test]
-fn an_attempt_that_hangs_is_given_up() {
-    let mut bench = Bench::digits();
-    bench.bring_to(LinkState::Connecting);
-    let (waited, commands) = bench.wait();
-    assert_eq!(waited, Span::from_secs(10));
-    assert_eq!(commands[0], LinkCommand::Disconnect);
-    assert_eq!(bench.link.state(), LinkState::Reconnecting);
-}
-
-#[test]
-fn the_gateways_slot_is_the_next_delay_once() {
-    let mut bench = Bench::digits();
-    bench.bring_to(LinkState::Connected);
-    assert_eq!(bench.tell(LinkEvent::RetryAdvised(Span::from_secs(20))), []);
-    bench.now += Span::from_secs(2);
-    bench.tell(LinkEvent::Closed);
-    let (waited, commands) = bench.wait();
-    assert_eq!(waited, Span::from_secs(18), "it counts from the advice, and has no jitter");
-    assert!(commands.contains(&LinkCommand::Connect));
-    bench.tell(LinkEvent::Failed);
-    let (waited, _) = bench.wait();
+fn the_gateways_slot_is_the_next_delay_once_and_hints_do_not_change_it() {
+    let mut bench = Bench::new(config());
+    bench.play("start; open; welcome s1 new; text {\"type\":\"retry\",\"after_ms\":20000}");
+    bench.wait(Span::from_secs(2));
+    let lost_at = bench.now;
+    bench.play("close 1012; online; visible; deadline");
+    assert_eq!(bench.now.since(lost_at), Span::from_secs(18));
+    let lost_at = bench.now;
+    bench.play("fail; deadline");
     let second = Span::from_millis(1_400)..=Span::from_millis(2_600);
-    assert!(second.contains(&waited), "the attempt in the slot was a retry: {waited}");
+    assert!(second.contains(&bench.now.since(lost_at)), "the attempt in the slot was a retry");
 }
 
 #[test]
-fn a_slot_keeps_to_the_links_own_bounds() {
-    let wait_after = |advised: Span, stood: Span| {
-        let mut bench = Bench::digits();
-        bench.bring_to(LinkState::Connected);
-        bench.tell(LinkEvent::RetryAdvised(advised));
-        bench.now += stood;
-        bench.tell(LinkEvent::Closed);
-        bench.wait().0
-    };
-    let (second, hour) = (Span::from_secs(1), Span::from_secs(3600));
-    assert_eq!(wait_after(Span::from_millis(10), Span::ZERO), second, "the least delay");
-    assert_eq!(wait_after(Span::from_secs(7 * 24 * 3600), Span::ZERO), hour, "the longest slot");
-    let passed = wait_after(Span::from_secs(3), Span::from_secs(3));
-    assert!((second..=Span::from_millis(1_300)).contains(&passed), "a slot that has passed");
+fn a_hint_leads_to_one_attempt_not_sooner_than_the_least_delay() {
+    let mut bench = Bench::new(LinkConfig { fallback: Fallback::Never, ..config() });
+    bench.play("start; fail; deadline; fail; deadline; fail");
+    let lost_at = bench.now;
+    bench.wait(Span::from_millis(300));
+    bench.play("visible; online; deadline");
+    assert_eq!(bench.now.since(lost_at), Span::from_secs(1));
+    assert_eq!(bench.link.state(), LinkState::Connecting);
+    let lost_at = bench.now;
+    bench.play("fail; deadline");
+    assert!(bench.now.since(lost_at) >= Span::from_millis(5_600), "then the delays go on");
 }
 
 #[test]
-fn advice_without_a_connection_is_none() {
-    for state in [LinkState::Disconnected, LinkState::Connecting, LinkState::Reconnecting] {
-        let mut bench = Bench::digits();
-        bench.bring_to(state);
-        let before = bench.link.next_deadline();
-        assert_eq!(bench.tell(LinkEvent::RetryAdvised(Span::from_secs(20))), []);
-        assert_eq!(bench.link.next_deadline(), before);
-        bench.tell(LinkEvent::Failed);
-        assert_ne!(bench.link.next_deadline(), Some(bench.now + Span::from_secs(20)), "{state}");
-    }
+fn sleep_makes_a_connection_doubtful_and_no_heartbeat_missed() {
+    let mut bench = Bench::new(config());
+    bench.play("start; open; welcome s1 new; after 15");
+    bench.now += Span::from_secs(3_600);
+    bench.take_lines();
+    bench.play("deadline");
+    let lines = bench.take_lines().join("\n");
+    assert!(lines.contains("{\"type\":\"ping\"}") && !lines.contains("Suspect"), "{lines}");
+    bench.play("text {\"type\":\"pong\"}; after 20");
+    assert_eq!(bench.link.state(), LinkState::Connected);
 }
 
-fn any_event() -> impl Strategy<Value = LinkEvent> {
-    prop_oneof![
-        1 => Just(LinkEvent::Started),
-        3 => Just(LinkEvent::Opened),
-        1 => Just(text("hello")),
-        1 => Just(text("biubiubiu")),
-        1 => Just(LinkEvent::PongReceived),
-        1 => (0_u64..100_000).prop_map(|ms| LinkEvent::RetryAdvised(Span::from_millis(ms))),
-        3 => Just(LinkEvent::Closed),
-        3 => Just(LinkEvent::Failed),
-        5 => Just(LinkEvent::DeadlineReached),
-        1 => Just(LinkEvent::Stopped),
-    ]
+#[test]
+fn statistics_add_up() {
+    let mut bench = Bench::new(config());
+    bench.wait(Span::from_secs(1));
+    bench.play("start; open; welcome s1 new");
+    bench.wait(Span::from_secs(14));
+    bench.play("close");
+    bench.play_until("connecting");
+    bench.play("fail");
+    bench.play_until("connecting");
+    let down = bench.now.since(bench.link.statistics(bench.now).last_disconnected_at.unwrap());
+    bench.play("open; welcome s1 resumed 0; message 1-1; message 1-1");
+    let figures = bench.link.statistics(bench.now);
+    assert_eq!(
+        (figures.reconnects_total, figures.reconnects_successful, figures.reconnects_failed),
+        (2, 1, 1)
+    );
+    assert_eq!((figures.messages, figures.duplicates), (1, 1));
+    assert_eq!((figures.downtime, figures.last_connected_at), (down, Some(bench.now)));
+    assert!((70.0..90.0).contains(&figures.availability_percent), "{figures:?}");
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+#[test]
+fn too_many_ops_are_refused() {
+    let mut bench = Bench::new(LinkConfig { ops_max: 1, ..config() });
+    bench.play("op 1; op 2");
+    assert_eq!(bench.take_lines()[1..], ["  < save op 1 1", "0.000 > op 2", "  < OpRefused"]);
+}
 
-    #[test]
-    fn no_retry_comes_sooner_than_its_delay(
-        steps in prop::collection::vec((any_event(), 0_u64..40_000), 1..200),
-        seed: u64,
-    ) {
-        let mut link = Link::new(LinkConfig::new(Key::new("5")), seed);
-        let mut now = Time::from_micros(1);
-        let mut lost_at = None;
-        let mut is_open = false;
-        for (event, wait_ms) in steps {
-            now += Span::from_millis(wait_ms);
-            let started = event == LinkEvent::Started;
-            let mut commands = Vec::new();
-            link.handle(now, event, &mut commands);
-            for command in commands {
-                match command {
-                    LinkCommand::Connect => {
-                        prop_assert!(!is_open, "at most one connection");
-                        is_open = true;
-                        if let Some(at) = lost_at && !started {
-                            prop_assert!(now.since(at) >= Span::from_secs(1));
-                        }
-                    }
-                    LinkCommand::StateChanged { new, .. } => {
-                        let gone = matches!(new, LinkState::Reconnecting | LinkState::Disconnected);
-                        if gone {
-                            lost_at = Some(now);
-                            is_open = false;
-                        }
-                    }
-                    LinkCommand::Send(_) | LinkCommand::Ping | LinkCommand::Deliver(_) => {
-                        prop_assert_eq!(link.state(), LinkState::Connected);
-                    }
-                    LinkCommand::Disconnect => prop_assert!(is_open),
-                    LinkCommand::GaveUp => prop_assert!(false, "attempts are unlimited"),
-                }
-            }
-            prop_assert!(
-                link.next_deadline().is_some() || link.state() == LinkState::Disconnected
-            );
-        }
-    }
-
-    #[test]
-    fn the_same_seed_gives_the_same_commands(
-        steps in prop::collection::vec((any_event(), 0_u64..40_000), 1..100),
-        seed: u64,
-    ) {
-        let run = || {
-            let mut link = Link::new(LinkConfig::new(Key::new("5")), seed);
-            let (mut now, mut commands) = (Time::from_micros(1), Vec::new());
-            let mut deadlines = Vec::new();
-            for (event, wait_ms) in steps.clone() {
-                now += Span::from_millis(wait_ms);
-                link.handle(now, event, &mut commands);
-                deadlines.push(link.next_deadline());
-            }
-            (commands, deadlines)
-        };
-        prop_assert_eq!(run(), run());
+#[test]
+fn what_is_told_of_a_closed_channel_means_nothing() {
+    let mut bench = Bench::new(config());
+    bench.play("start; open; welcome s1 new");
+    let gone = bench.link.channel().unwrap();
+    bench.play("close; deadline; open");
+    bench.take_lines();
+    for event in [
+        LinkEvent::Opened(gone),
+        LinkEvent::Failed(gone),
+        LinkEvent::Closed { channel: gone, code: Some(1008) },
+        LinkEvent::TextReceived(gone, welcome("s1", true, 0, &[]).into()),
+        LinkEvent::TextReceived(gone, message("1-1").into()),
+    ] {
+        assert_eq!(bench.tell(event), []);
     }
 }

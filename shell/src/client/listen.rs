@@ -12,7 +12,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant, SystemTime};
 use steadfast_core::dialect;
 use steadfast_core::id::Key;
-use steadfast_core::link::{Link, LinkCommand, LinkConfig, LinkEvent, LinkState};
+use steadfast_core::link::legacy::{Link, LinkCommand, LinkConfig, LinkEvent, LinkState};
 use steadfast_core::time::{Span, Time};
 
 /// How long the ping behind the last message is waited for: more than the gateway's default

@@ -6,7 +6,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use std::collections::VecDeque;
 use steadfast_core::id::ConnId;
-use steadfast_core::link::Link;
+use steadfast_core::link::legacy::Link;
 
 /// A client and its network.
 #[derive(Debug)]

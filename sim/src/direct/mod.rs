@@ -1,6 +1,6 @@
 //! The Direct tier: the core and an event heap, and no runtime.
 //!
-//! A `Run` plays one schedule: clients ([`Link`](steadfast_core::link::Link) machines behind
+//! A `Run` plays one schedule: clients ([`Link`](steadfast_core::link::legacy::Link) machines behind
 //! networks with delays), back ends, the simulated disk, and a gateway that is told in turns what has
 //! arrived, in an order drawn by chance, as its event loop would. Everything is judged from outside,
 //! and [`Gateway::check`](steadfast_core::gateway::Gateway::check) is called after every event.

@@ -6,7 +6,7 @@ use super::{Happening, Run};
 use crate::schedule::{Actor, BadLine, Delivered, Direction, OpKind, Push};
 use bytes::Bytes;
 use steadfast_core::event::{CloseCause, ConnEvent, PushRequest, PusherEvent};
-use steadfast_core::link::LinkEvent;
+use steadfast_core::link::legacy::LinkEvent;
 
 impl Run<'_> {
     /// Does what the schedule says.
@@ -85,7 +85,7 @@ impl Run<'_> {
     /// The client's application says something beside its heartbeats, when it is connected.
     fn say(&mut self, index: u32, event: ConnEvent) {
         let client = &self.clients[index as usize];
-        let connected = client.link.state() == steadfast_core::link::LinkState::Connected;
+        let connected = client.link.state() == steadfast_core::link::legacy::LinkState::Connected;
         if connected && client.frozen_until <= self.now {
             self.send_up(index, event);
         }

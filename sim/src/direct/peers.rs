@@ -9,7 +9,7 @@ use bytestring::ByteString;
 use std::collections::VecDeque;
 use steadfast_core::event::{CloseCause, ConnEvent, Event, PusherEvent};
 use steadfast_core::id::{ConnId, PusherId};
-use steadfast_core::link::{LinkCommand, LinkEvent, LinkState};
+use steadfast_core::link::legacy::{LinkCommand, LinkEvent, LinkState};
 
 /// Something that reaches a client.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use steadfast_core::config::{BindPolicy, Config, Dedup};
 use steadfast_core::id::Key;
-use steadfast_core::link::LinkConfig;
+use steadfast_core::link::legacy::LinkConfig;
 use steadfast_core::time::Span;
 
 /// Who and what there is in a world.

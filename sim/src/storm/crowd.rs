@@ -12,7 +12,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::RangeInclusive;
 use steadfast_core::id::Key;
-use steadfast_core::link::{Link, LinkCommand, LinkEvent, LinkState};
+use steadfast_core::link::legacy::{Link, LinkCommand, LinkEvent, LinkState};
 use steadfast_core::time::{Span, Time};
 
 /// When the server is lost: late enough for everything before it.

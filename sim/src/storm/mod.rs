@@ -24,12 +24,12 @@ pub use table::{Row, table};
 
 use std::fmt;
 use steadfast_core::id::Key;
-use steadfast_core::link::LinkConfig;
+use steadfast_core::link::legacy::LinkConfig;
 use steadfast_core::time::Span;
 use table::grouped;
 
 #[cfg(doc)]
-use steadfast_core::link::Link;
+use steadfast_core::link::legacy::Link;
 
 /// One storm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

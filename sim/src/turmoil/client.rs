@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use steadfast_core::id::Key;
-use steadfast_core::link::{Link, LinkCommand, LinkConfig, LinkEvent};
+use steadfast_core::link::legacy::{Link, LinkCommand, LinkConfig, LinkEvent};
 use steadfast_core::time::{Span, Time};
 use turmoil::net::TcpStream;
 
