@@ -10,6 +10,7 @@ pub mod direct;
 pub mod disk;
 mod narrow;
 pub mod oracle;
+pub mod play;
 pub mod sabotage;
 pub mod schedule;
 pub mod shrink;

@@ -7,6 +7,7 @@ use std::env;
 use std::fs;
 use std::process::Command;
 use steadfast_sim::direct::{self, Watch};
+use steadfast_sim::play;
 use steadfast_sim::sabotage::Sabotage;
 use steadfast_sim::schedule::{Schedule, Tier};
 
@@ -31,7 +32,7 @@ fn schedules_that_failed_once_pass() {
         if path.extension().is_some_and(|extension| extension == "json") {
             let text = fs::read_to_string(&path).expect("it can be read");
             let schedule = Schedule::from_json(&text).expect("it is a schedule");
-            let outcome = direct::play_twice(&schedule);
+            let outcome = play::twice(&schedule);
             assert_eq!(outcome.violation, None, "{}", path.display());
             kept += 1;
         }

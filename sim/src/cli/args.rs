@@ -4,6 +4,10 @@ use super::storm;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::ops::Range;
 use std::path::PathBuf;
+use steadfast_sim::schedule::Tier;
+
+const DIRECT: &str = "direct";
+const TURMOIL: &str = "turmoil";
 
 /// A command and what it needs.
 pub(super) enum Chosen {
@@ -18,6 +22,7 @@ pub(super) enum Chosen {
 
 /// Which seeds, and on how many threads.
 pub(super) struct Seeds {
+    pub(super) tier: Tier,
     pub(super) seeds: Range<u64>,
     pub(super) jobs: usize,
     /// After how many failures the rest is left.
@@ -35,7 +40,7 @@ pub(super) struct Replay {
 
 /// Where a schedule comes from.
 pub(super) enum Source {
-    Seed(u64),
+    Seed(u64, Tier),
     File(PathBuf),
 }
 
@@ -71,9 +76,11 @@ fn command() -> Command {
         .subcommand(with_seeds(
             Command::new("sweep").about("Run many seeds, each twice, and judge them"),
             "5000",
+            "300",
         ))
         .subcommand(with_seeds(
             Command::new("census").about("Count what occurs, and say what never does"),
+            "1000",
             "1000",
         ))
         .subcommand(replay_command())
@@ -81,6 +88,7 @@ fn command() -> Command {
             Command::new("shrink")
                 .about("Find a small part of a schedule that fails as well, and keep it")
                 .arg(source_arg())
+                .arg(tier_arg())
                 .arg(directory_arg()),
         )
         .subcommand(
@@ -102,6 +110,7 @@ fn replay_command() -> Command {
     Command::new("replay")
         .about("Run one seed or kept schedule again")
         .arg(source_arg())
+        .arg(tier_arg())
         .arg(flag("trace", "Print what happened, line by line"))
         .arg(
             Arg::new("key")
@@ -115,11 +124,13 @@ fn replay_command() -> Command {
             Arg::new("sabotage")
                 .long("sabotage")
                 .value_name("NAME")
+                .conflicts_with("tier")
                 .help("Break the gateway in this way"),
         )
 }
 
-fn with_seeds(command: Command, count: &'static str) -> Command {
+/// `direct` and `turmoil` are how many seeds there are unless it is said.
+fn with_seeds(command: Command, direct: &'static str, turmoil: &'static str) -> Command {
     let number = |name: &'static str, default: &'static str, help: &'static str| {
         Arg::new(name)
             .long(name)
@@ -129,7 +140,8 @@ fn with_seeds(command: Command, count: &'static str) -> Command {
             .help(help)
     };
     command
-        .arg(number("seeds", count, "How many seeds"))
+        .arg(tier_arg())
+        .arg(number("seeds", direct, "How many seeds").default_value_if("tier", TURMOIL, turmoil))
         .arg(number("from", "0", "The first seed"))
         .arg(number("failures", "5", "Stop after so many failures"))
         .arg(jobs_arg())
@@ -142,6 +154,14 @@ fn jobs_arg() -> Arg {
         .value_name("NUMBER")
         .value_parser(value_parser!(usize))
         .help("How many threads; all cores by default")
+}
+
+fn tier_arg() -> Arg {
+    Arg::new("tier")
+        .long("tier")
+        .value_name("TIER")
+        .value_parser([DIRECT, TURMOIL])
+        .help("The core and an event heap, or real bytes between simulated hosts [default: direct]")
 }
 
 fn source_arg() -> Arg {
@@ -164,6 +184,7 @@ fn number(matches: &ArgMatches, name: &str) -> u64 {
 fn seeds(matches: &ArgMatches) -> Seeds {
     let from = number(matches, "from");
     Seeds {
+        tier: tier(matches),
         seeds: from..from.saturating_add(number(matches, "seeds")),
         jobs: jobs(matches),
         failures: usize::try_from(number(matches, "failures")).unwrap_or(usize::MAX),
@@ -177,7 +198,13 @@ fn jobs(matches: &ArgMatches) -> usize {
 
 fn source(matches: &ArgMatches) -> Source {
     let text: &String = matches.get_one("source").expect("it is required");
-    text.parse().map_or_else(|_| Source::File(text.into()), Source::Seed)
+    let seed = text.parse().map(|seed| Source::Seed(seed, tier(matches)));
+    seed.unwrap_or_else(|_| Source::File(text.into()))
+}
+
+fn tier(matches: &ArgMatches) -> Tier {
+    let name: Option<&String> = matches.get_one("tier");
+    if name.is_some_and(|name| name == TURMOIL) { Tier::Turmoil } else { Tier::Direct }
 }
 
 fn directory(matches: &ArgMatches) -> PathBuf {

@@ -4,8 +4,9 @@ use super::args::Seeds;
 use super::{Verdict, pool, say, say_failure};
 use std::io;
 use std::ops::ControlFlow;
-use steadfast_sim::direct::{self, Watch};
-use steadfast_sim::schedule::{Schedule, Tier};
+use steadfast_sim::direct::Watch;
+use steadfast_sim::play;
+use steadfast_sim::schedule::Schedule;
 use steadfast_sim::tally::Tally;
 
 pub(super) fn run(range: &Seeds) -> io::Result<Verdict> {
@@ -14,10 +15,10 @@ pub(super) fn run(range: &Seeds) -> io::Result<Verdict> {
     pool::each(
         range.seeds.clone(),
         range.jobs,
-        |seed| direct::play(&Schedule::draw(seed, Tier::Direct), &watch),
+        |seed| play::once(&Schedule::draw(seed, range.tier), &watch),
         |seed, outcome| {
             if let Some(violation) = &outcome.violation {
-                say_failure(seed, violation);
+                say_failure(seed, range.tier, violation);
                 failed = true;
             }
             tally.add(&outcome.tally);
@@ -27,7 +28,7 @@ pub(super) fn run(range: &Seeds) -> io::Result<Verdict> {
     for (name, count) in tally.all() {
         say(&format!("{count:>12} {name}"));
     }
-    let gaps = tally.gaps();
+    let gaps = tally.gaps(range.tier);
     for gap in &gaps {
         say(&format!("census: {gap}"));
     }

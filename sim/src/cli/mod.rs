@@ -15,6 +15,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use steadfast_sim::direct;
 use steadfast_sim::oracle::Violation;
+use steadfast_sim::schedule::Tier;
 
 /// Runs the command that was asked for.
 pub(crate) fn run() -> ExitCode {
@@ -58,9 +59,13 @@ fn say(text: &str) {
 }
 
 /// What is said of a failed seed: what broke, and the one command that shows it again.
-fn say_failure(seed: u64, violation: &Violation) {
+fn say_failure(seed: u64, tier: Tier, violation: &Violation) {
     say(&format!("seed {seed}: {violation}"));
-    say(&format!("  to see it: {}", replay_command(&seed.to_string())));
+    let tier = match tier {
+        Tier::Direct => "",
+        Tier::Turmoil => " --tier turmoil",
+    };
+    say(&format!("  to see it: {}", replay_command(&format!("{seed}{tier}"))));
 }
 
 fn replay_command(source: &str) -> String {

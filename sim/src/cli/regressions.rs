@@ -4,7 +4,7 @@ use super::args::Source;
 use super::{Verdict, replay, replay_command, say};
 use std::path::Path;
 use std::{fs, io};
-use steadfast_sim::direct;
+use steadfast_sim::play;
 
 pub(super) fn run(directory: &Path) -> io::Result<Verdict> {
     let mut paths = Vec::new();
@@ -19,7 +19,7 @@ pub(super) fn run(directory: &Path) -> io::Result<Verdict> {
     for path in &paths {
         let name = path.display().to_string();
         let schedule = replay::load(&Source::File(path.clone()))?;
-        if let Some(violation) = direct::play_twice(&schedule).violation {
+        if let Some(violation) = play::twice(&schedule).violation {
             failed += 1;
             say(&format!("{name}: {violation}"));
             say(&format!("  to see it: {}", replay_command(&name)));

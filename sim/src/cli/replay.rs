@@ -4,14 +4,15 @@ use super::args::{Replay, Source};
 use super::{Verdict, say};
 use std::{fs, io};
 use steadfast_core::id::Key;
-use steadfast_sim::direct::{self, Watch};
+use steadfast_sim::direct::Watch;
+use steadfast_sim::play;
 use steadfast_sim::sabotage::Sabotage;
-use steadfast_sim::schedule::{Schedule, Tier};
+use steadfast_sim::schedule::Schedule;
 
 /// The schedule of a seed or a file.
 pub(super) fn load(source: &Source) -> io::Result<Schedule> {
     match source {
-        Source::Seed(seed) => Ok(Schedule::draw(*seed, Tier::Direct)),
+        Source::Seed(seed, tier) => Ok(Schedule::draw(*seed, *tier)),
         Source::File(path) => {
             let told = |error: &dyn std::fmt::Display| {
                 io::Error::other(format!("{}: {error}", path.display()))
@@ -30,7 +31,7 @@ pub(super) fn run(replay: &Replay) -> io::Result<Verdict> {
     let sabotage = replay.sabotage.as_deref().map(named).transpose()?;
     let traced = replay.trace.then(|| replay.key.as_deref().map(|key| Key::new(key.to_owned())));
     let watch = Watch { judged: true, tallied: false, traced, sabotage };
-    let outcome = direct::play(&schedule, &watch);
+    let outcome = play::once(&schedule, &watch);
     if replay.trace {
         say(outcome.trace.trim_end());
     }

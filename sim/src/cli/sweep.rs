@@ -5,8 +5,8 @@ use super::{Verdict, pool, say, say_failure};
 use std::io;
 use std::ops::ControlFlow;
 use std::time::Instant;
-use steadfast_sim::direct;
-use steadfast_sim::schedule::{Schedule, Tier};
+use steadfast_sim::play;
+use steadfast_sim::schedule::Schedule;
 
 pub(super) fn run(range: &Seeds) -> io::Result<Verdict> {
     let began = Instant::now();
@@ -14,7 +14,7 @@ pub(super) fn run(range: &Seeds) -> io::Result<Verdict> {
     pool::each(
         range.seeds.clone(),
         range.jobs,
-        |seed| direct::play_twice(&Schedule::draw(seed, Tier::Direct)),
+        |seed| play::twice(&Schedule::draw(seed, range.tier)),
         |seed, outcome| {
             seeds += 1;
             events += outcome.events;
@@ -30,10 +30,10 @@ pub(super) fn run(range: &Seeds) -> io::Result<Verdict> {
     );
     let secs = began.elapsed().as_secs_f64();
     for (seed, violation) in &failed {
-        say_failure(*seed, violation);
+        say_failure(*seed, range.tier, violation);
     }
     say(&format!(
-        "{seeds} seeds, each twice, in {secs:.1} s: {:.0} seeds/s, {} events a seed, {} failed",
+        "{seeds} seeds, each twice, in {secs:.1} s: {:.1} seeds/s, {} events a seed, {} failed",
         seeds as f64 / secs,
         events / seeds.max(1),
         failed.len()

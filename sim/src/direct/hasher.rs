@@ -4,7 +4,7 @@ use std::hash::Hasher;
 
 /// A multiplicative hash of everything that a gateway was told and ordered.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct TraceHasher(u64);
+pub(crate) struct TraceHasher(u64);
 
 /// An odd number with no pattern in its bits: 2^64 divided by the golden ratio.
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;

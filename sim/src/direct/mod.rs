@@ -9,7 +9,7 @@
 
 mod agenda;
 mod client;
-mod hasher;
+pub(crate) mod hasher;
 mod heal;
 mod host;
 mod ops;

@@ -57,6 +57,8 @@ pub enum Oracle {
     Tables,
     /// Where everything works, exactly what was pushed arrives, and nothing else happens.
     Clean,
+    /// What the gateway writes is the protocol that its peers speak.
+    Protocol,
     /// A seed decides everything.
     Determinism,
 }
@@ -79,6 +81,7 @@ impl Oracle {
             Self::Records => "records",
             Self::Tables => "tables",
             Self::Clean => "clean",
+            Self::Protocol => "protocol",
             Self::Determinism => "determinism",
         }
     }

@@ -5,7 +5,6 @@
 
 use super::client::Surroundings;
 use super::plan::PushLine;
-use super::timeline::Kind;
 use super::wire::Wire;
 use super::{PUSH_PORT, since_start};
 use std::cell::RefCell;
@@ -93,8 +92,8 @@ struct Connection {
     queue: VecDeque<BackendOp>,
     outbox: Vec<u8>,
     inbox: Vec<u8>,
-    /// How many replies are awaited, and since when the next one is.
-    awaited: usize,
+    /// The keys of the lines whose replies are awaited, and since when the next one is.
+    awaited: VecDeque<Option<usize>>,
     since: Time,
     hanging_up: bool,
 }
@@ -146,7 +145,7 @@ impl Connection {
             queue: VecDeque::new(),
             outbox: Vec::new(),
             inbox: Vec::new(),
-            awaited: 0,
+            awaited: VecDeque::new(),
             since: Time::EPOCH,
             hanging_up: false,
         }
@@ -156,7 +155,7 @@ impl Connection {
         match &self.state {
             State::Idle(at) => (!self.queue.is_empty()).then_some(*at),
             State::Connecting(_) => None,
-            State::Open(_) => (self.awaited > 0).then(|| self.since + PATIENCE),
+            State::Open(_) => (!self.awaited.is_empty()).then(|| self.since + PATIENCE),
         }
     }
 
@@ -187,7 +186,7 @@ impl Connection {
         if matches!(self.state, State::Open(_)) {
             self.send(host);
             self.exchange(cx, host);
-            if self.awaited > 0 && now() >= self.since + PATIENCE {
+            if !self.awaited.is_empty() && now() >= self.since + PATIENCE {
                 self.lose(host, "waits no longer for a reply");
             }
         }
@@ -198,7 +197,7 @@ impl Connection {
         while !self.hanging_up
             && let Some(op) = self.queue.pop_front()
         {
-            if self.awaited == 0 {
+            if self.awaited.is_empty() {
                 self.since = now();
             }
             match op {
@@ -206,18 +205,18 @@ impl Connection {
                     for line in lines {
                         self.outbox.extend_from_slice(line.text.as_bytes());
                         self.outbox.push(b'\n');
-                        self.say(host, format!("→ {}", line.text));
+                        self.say(host, Some(line.key), format!("→ {}", line.text));
+                        self.awaited.push_back(Some(line.key));
                         host.around.ends.pushed(self.number, self.gateway, line);
-                        self.awaited += 1;
                     }
                 }
                 BackendOp::Raw { bytes, replies, .. } => {
-                    self.say(host, format!("→ {:?}", String::from_utf8_lossy(&bytes)));
+                    self.say(host, None, format!("→ {:?}", String::from_utf8_lossy(&bytes)));
                     self.outbox.extend_from_slice(&bytes);
                     for _ in 0..replies {
                         host.around.ends.pushed_nonsense(self.number);
                     }
-                    self.awaited += replies;
+                    self.awaited.extend(std::iter::repeat_n(None, replies));
                 }
                 BackendOp::HangUp { .. } => self.hanging_up = true,
             }
@@ -253,23 +252,23 @@ impl Connection {
         while let Some(end) = self.inbox.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.inbox.drain(..=end).collect();
             let reply = String::from_utf8_lossy(&line[..end]).into_owned();
-            self.say(host, format!("← {reply}"));
+            let key = self.awaited.pop_front().flatten();
+            self.say(host, key, format!("← {reply}"));
             host.around.ends.replied(self.number, &reply);
-            self.awaited = self.awaited.saturating_sub(1);
             self.since = now();
         }
     }
 
     fn lose(&mut self, host: &BackendHost, what: &str) {
-        self.say(host, what.to_owned());
+        self.say(host, None, what.to_owned());
         host.around.ends.lost(self.number);
         self.state = State::Idle(now() + PAUSE);
         self.outbox.clear();
         self.inbox.clear();
-        self.awaited = 0;
+        self.awaited.clear();
     }
 
-    fn say(&self, host: &BackendHost, what: String) {
-        host.around.timeline.say(since_start(), Kind::Wire, &host.name, what);
+    fn say(&self, host: &BackendHost, key: Option<usize>, what: String) {
+        host.around.timeline.say_of(since_start(), &host.name, key, what);
     }
 }

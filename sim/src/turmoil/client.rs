@@ -5,10 +5,10 @@ use super::ends::Ends;
 use super::frames::{self, Got, Opcode, REQUEST, Reader};
 use super::plan::{ClientSetup, Pongs};
 use super::tally::Tally;
-use super::timeline::{Kind, Timeline};
+use super::timeline::Timeline;
 use super::watch::Watch;
 use super::wire::{Chop, Meters, Wire};
-use crate::oracle::Fact;
+use crate::oracle::{Fact, Oracle};
 use crate::schedule::{Delivered, Push};
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
@@ -174,7 +174,12 @@ impl Client {
                 }
             }
             Whim::IgnorePings(span) => self.ignores_pings_until = now + *span,
-            Whim::StrayPong(counter) => self.send(Opcode::Pong, &counter.to_be_bytes()),
+            Whim::StrayPong(counter) => {
+                if matches!(&self.state, State::Open(socket) if socket.upgraded) {
+                    self.around.delivered.count(Delivered::StrayPonged);
+                }
+                self.send(Opcode::Pong, &counter.to_be_bytes());
+            }
             Whim::Binary => self.send(Opcode::Binary, b"\xff\x00"),
             Whim::Break => self.lose(now, "loses its socket"),
             Whim::Reset => {
@@ -300,7 +305,7 @@ impl Client {
                     self.lose(now, &format!("← close{code}"));
                 }
                 Got::Broken(what) => {
-                    self.around.ends.fail("frames", format!("{}: {what}", self.setup.name));
+                    self.around.ends.fail(Oracle::Protocol, format!("{}: {what}", self.setup.name));
                     self.lose(now, "is sent nonsense");
                 }
             }
@@ -314,6 +319,7 @@ impl Client {
                 self.say(now, "← ping, → pong");
             }
             Pongs::Prompt | Pongs::Never => {
+                self.around.ends.ignored_ping(&self.setup);
                 self.around.delivered.count(Delivered::PingIgnored);
                 self.say(now, "← ping");
             }
@@ -360,6 +366,7 @@ impl Client {
     fn lose(&mut self, now: Time, what: &str) {
         let State::Open(socket) = &self.state else { return };
         let event = if socket.upgraded { LinkEvent::Closed } else { LinkEvent::Failed };
+        self.around.delivered.lost_connection(now);
         self.state = State::Away;
         self.say(now, what);
         self.tell(now, event);
@@ -404,6 +411,6 @@ impl Client {
 
     fn say(&self, now: Time, what: &str) {
         let at = now.since(Time::EPOCH);
-        self.around.timeline.say(at, Kind::Wire, &self.setup.name, what);
+        self.around.timeline.say_of(at, &self.setup.name, self.setup.key, what);
     }
 }

@@ -15,9 +15,11 @@ use super::site::{Site, SiteOp, live};
 use super::tally::Tally;
 use super::timeline::{Keep, Kind, Line, Timeline};
 use super::translate::translate;
-use super::watch::Watch;
+use super::watch::{By, Watch};
 use super::wire::Meters;
+use crate::oracle::{Oracle, Violation};
 use crate::schedule::{Delivered, Push, Schedule};
+use crate::tally;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic;
@@ -28,8 +30,6 @@ use steadfast_core::id::Key;
 use steadfast_core::time::Span;
 use turmoil::{Builder, Sim};
 
-/// One step of the network. A segment is under way for whole steps.
-const TICK: Duration = Duration::from_millis(10);
 /// The deque of a listener and the segments of a stream; beyond the first turmoil panics.
 const CAPACITY: usize = 4096;
 /// How long after the last operation everything has to be accounted for.
@@ -39,50 +39,42 @@ const SETTLE: Span = Span::from_secs(2);
 /// When, after the mending, clients come for what still waits.
 const COLLECT: Span = Span::from_secs(15);
 
-/// Why a world failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// When, since the world began.
-    pub at: Span,
-    /// What broke.
-    pub breach: Breach,
-}
-
 /// What came of a world.
 #[derive(Debug)]
 pub struct Outcome {
     /// The hash of everything that happened.
     pub hash: u64,
     /// The first promise that was broken.
-    pub failure: Option<Failure>,
-    /// How often each fault was delivered.
-    pub faults: BTreeMap<Delivered, u64>,
+    pub violation: Option<Violation>,
+    /// What occurred.
+    pub tally: tally::Tally,
+    /// How many events the gateways were told.
+    pub events: u64,
     /// How long the world existed.
     pub lasted: Span,
     /// How many pushes there were, and how many copies were received.
     pub pushes: (u64, u64),
     /// What happened, if it was to be kept.
     pub lines: Vec<Line>,
-    /// How often each record and each command occurred.
-    pub census: BTreeMap<&'static str, u64>,
 }
 
-/// Runs the world of a schedule to its end.
+/// Runs the world of a schedule to its end. Without judges there is only its hash.
 #[must_use]
-pub fn run(schedule: &Schedule, keep: Keep) -> Outcome {
-    play(&translate(schedule), Some(schedule), keep)
+pub fn run(schedule: &Schedule, keep: Keep, judged: bool) -> Outcome {
+    let by = if judged { By::Oracles(schedule) } else { By::Nobody };
+    direct(&translate(schedule), by, keep)
 }
 
 /// Runs a story: the world as far as its plan goes.
 #[must_use]
 pub fn tell(plan: &Plan) -> Outcome {
-    play(plan, None, Keep::Lines)
+    direct(plan, By::Reader, Keep::Lines)
 }
 
-fn play(plan: &Plan, schedule: Option<&Schedule>, keep: Keep) -> Outcome {
-    let mut director = Director::new(plan, schedule, keep);
-    let failure = with_panics_caught(|| director.run(plan));
-    director.end(failure)
+fn direct(plan: &Plan, by: By, keep: Keep) -> Outcome {
+    let mut director = Director::new(plan, by, keep);
+    let violation = with_panics_caught(|| director.run(plan));
+    director.end(violation)
 }
 
 thread_local! {
@@ -91,7 +83,7 @@ thread_local! {
 }
 
 /// Runs the world with a hook that catches panics in its tasks, which turmoil would lose.
-fn with_panics_caught(world: impl FnOnce() -> Option<Failure>) -> Option<Failure> {
+fn with_panics_caught(world: impl FnOnce() -> Option<Violation>) -> Option<Violation> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let default = panic::take_hook();
@@ -107,20 +99,16 @@ fn with_panics_caught(world: impl FnOnce() -> Option<Failure>) -> Option<Failure
         }));
     });
     PANIC.set(Some(Vec::new()));
-    let failure = panic::catch_unwind(panic::AssertUnwindSafe(world));
-    let panics = PANIC.take().unwrap_or_default();
-    let breach = panics.into_iter().next().map(|what| Breach { oracle: "panic", what });
-    match (failure, breach) {
-        (Ok(Some(failure)), None) => Some(failure),
-        (Ok(failure), Some(breach)) => {
-            Some(Failure { at: failure.map_or(Span::ZERO, |failure| failure.at), breach })
-        }
-        (Ok(None), None) => None,
-        (Err(_), breach) => {
-            let unknown = Breach { oracle: "panic", what: "of the director".to_owned() };
-            Some(Failure { at: Span::ZERO, breach: breach.unwrap_or(unknown) })
-        }
-    }
+    let found = panic::catch_unwind(panic::AssertUnwindSafe(world));
+    let panicked = PANIC.take().unwrap_or_default().into_iter().next();
+    let found = match found {
+        Ok(found) if panicked.is_none() => return found,
+        Ok(found) => found,
+        Err(_) => None,
+    };
+    let at = found.map_or(Span::ZERO, |violation| violation.at);
+    let text = panicked.unwrap_or_else(|| "a panic".to_owned());
+    Some(Violation { oracle: Oracle::Tables, at, text })
 }
 
 /// What is wrong with a link.
@@ -149,9 +137,9 @@ struct Director {
 }
 
 impl Director {
-    fn new(plan: &Plan, schedule: Option<&Schedule>, keep: Keep) -> Self {
+    fn new(plan: &Plan, by: By, keep: Keep) -> Self {
         let setup = plan.setup.clone();
-        let delivered = Tally::default();
+        let tally = Tally::default();
         let mut director = Self {
             sim: network(plan),
             machines: Vec::new(),
@@ -161,10 +149,10 @@ impl Director {
             troubles: BTreeMap::new(),
             down: BTreeSet::new(),
             timeline: Timeline::new(keep),
-            meters: Meters::new(setup.buffer, delivered.clone()),
+            meters: Meters::new(setup.buffer, tally.clone()),
             ends: Ends::new(setup.config.bind),
-            watch: Watch::new(schedule),
-            delivered,
+            watch: Watch::new(by, tally.clone()),
+            delivered: tally,
             setup,
         };
         director.add_gateways(plan.seed);
@@ -183,6 +171,7 @@ impl Director {
                 clock: START,
                 meters: self.meters.clone(),
                 timeline: self.timeline.clone(),
+                key: self.narrowed(),
                 delivered: self.delivered.clone(),
                 watch: self.watch.clone(),
             };
@@ -190,6 +179,17 @@ impl Director {
             let software = Rc::clone(&machine);
             self.sim.host(name, move || serve(Rc::clone(&software)));
             self.machines.push(machine);
+        }
+    }
+
+    /// The key that alone is looked at.
+    fn narrowed(&self) -> Option<Key> {
+        match self.timeline.keep() {
+            Keep::OfKey(key) => {
+                let text = self.setup.keys.get(key).map_or("", String::as_str);
+                Some(Key::new(text))
+            }
+            Keep::Hash | Keep::Lines => None,
         }
     }
 
@@ -236,10 +236,10 @@ impl Director {
         Span::from_micros(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
     }
 
-    fn run(&mut self, plan: &Plan) -> Option<Failure> {
+    fn run(&mut self, plan: &Plan) -> Option<Violation> {
         for op in &plan.ops {
-            if let Some(failure) = self.run_until(op.at) {
-                return Some(failure);
+            if let Some(violation) = self.run_until(op.at) {
+                return Some(violation);
             }
             self.carry_out(op);
         }
@@ -254,13 +254,13 @@ impl Director {
     }
 
     /// Lets the world go on until nothing is under way any more.
-    fn come_to_rest(&mut self) -> Option<Failure> {
+    fn come_to_rest(&mut self) -> Option<Violation> {
         let mended = self.now();
         let mut collected = false;
         let mut expired = false;
         loop {
-            if let Some(failure) = self.run_until(self.now() + Span::from_secs(1)) {
-                return Some(failure);
+            if let Some(violation) = self.run_until(self.now() + Span::from_secs(1)) {
+                return Some(violation);
             }
             if self.is_at_rest() {
                 // Removals and answers that are under way arrive.
@@ -277,55 +277,51 @@ impl Director {
             }
             if passed >= LIVENESS {
                 let what = self.unrest();
-                return Some(self.failure(Breach { oracle: "liveness", what }));
+                return Some(self.violation(Breach { oracle: Oracle::Delivery, what }));
             }
         }
     }
 
     /// The first promise that was broken.
-    fn broken(&self) -> Option<Failure> {
+    fn broken(&self) -> Option<Violation> {
         if let Some(violation) = self.watch.violation() {
-            let oracle = violation.oracle.name();
-            return Some(Failure {
-                at: violation.at,
-                breach: Breach { oracle, what: violation.text },
-            });
+            return Some(violation);
         }
         if let Some(breach) = self.ends.first_breach() {
-            return Some(self.failure(breach));
+            return Some(self.violation(breach));
         }
         let panicked =
             PANIC.with_borrow(|panics| panics.as_ref().and_then(|panics| panics.first().cloned()));
-        panicked.map(|what| self.failure(Breach { oracle: "panic", what }))
+        panicked.map(|what| self.violation(Breach { oracle: Oracle::Tables, what }))
     }
 
-    fn failure(&self, breach: Breach) -> Failure {
-        Failure { at: self.now(), breach }
+    fn violation(&self, breach: Breach) -> Violation {
+        Violation { oracle: breach.oracle, at: self.now(), text: breach.what }
     }
 
     /// Lets the world go on until then.
-    fn run_until(&mut self, at: Span) -> Option<Failure> {
+    fn run_until(&mut self, at: Span) -> Option<Violation> {
         while self.now().as_micros() + 500 < at.as_micros() {
             if let Err(error) = self.sim.step() {
-                let breach = Breach { oracle: "panic", what: error.to_string() };
-                return Some(self.failure(breach));
+                let breach = Breach { oracle: Oracle::Tables, what: error.to_string() };
+                return Some(self.violation(breach));
             }
-            if let Some(failure) = self.broken() {
-                return Some(failure);
+            if let Some(violation) = self.broken() {
+                return Some(violation);
             }
         }
         None
     }
 
-    fn end(self, failure: Option<Failure>) -> Outcome {
+    fn end(self, violation: Option<Violation>) -> Outcome {
         Outcome {
             hash: self.timeline.hash(),
-            failure,
-            faults: self.delivered.counts(),
+            violation,
+            tally: self.delivered.counts(),
+            events: self.watch.events(),
             lasted: self.now(),
             pushes: self.ends.totals(),
             lines: self.timeline.take_lines(),
-            census: self.watch.census(),
         }
     }
 
@@ -435,7 +431,7 @@ impl Director {
                 (Delivered::Held, "is held up on its way to and from")
             }
         };
-        self.delivered.count(fault);
+        self.tell_wires(a, b, trouble, Some(fault));
         self.world(&from, format!("{what} {to}"));
         self.troubles.insert((a, b), trouble);
     }
@@ -443,6 +439,7 @@ impl Director {
     fn mend(&mut self, a: Host, b: Host) {
         for (from, to) in [(a, b), (b, a)] {
             let Some(trouble) = self.troubles.remove(&(from, to)) else { continue };
+            self.tell_wires(from, to, trouble, None);
             let (from, to) = (self.name(from), self.name(to));
             match trouble {
                 Trouble::Cut => self.sim.repair(from.as_str(), to.as_str()),
@@ -450,6 +447,15 @@ impl Director {
                 Trouble::Held => self.sim.release(from.as_str(), to.as_str()),
             }
             self.world(&from, format!("reaches {to} again"));
+        }
+    }
+
+    /// What is sent between the two suffers a fault, or none any more.
+    fn tell_wires(&self, from: Host, to: Host, trouble: Trouble, fault: Option<Delivered>) {
+        let (from, to) = (self.sim.lookup(self.name(from)), self.sim.lookup(self.name(to)));
+        self.meters.set_trouble(from, to, fault);
+        if trouble != Trouble::OneWay {
+            self.meters.set_trouble(to, from, fault);
         }
     }
 
@@ -599,7 +605,7 @@ impl Director {
         }
         // What was dropped for good is known to the judge alone.
         if purged == 0 {
-            self.ends.judge(&self.setup.clients, &dead);
+            self.ends.judge(&dead);
         }
     }
 }
@@ -611,7 +617,7 @@ fn network(plan: &Plan) -> Sim<'static> {
         .rng_seed(plan.seed)
         .epoch(UNIX_EPOCH + Duration::from_micros(START.as_micros()))
         .simulation_duration(Duration::from_secs(100_000))
-        .tick_duration(TICK)
+        .tick_duration(Duration::from_millis(plan.setup.step_ms))
         .tcp_capacity(CAPACITY)
         .min_message_latency(Duration::from_millis(least))
         .max_message_latency(Duration::from_millis(most))

@@ -7,10 +7,11 @@
 //! - Replies: never more than lines, each one of the three.
 //! - Nothing accepted is lost: what was answered `ok` or `queued` was received, or is a dead letter.
 //!
-//! A key with a client that never answers pings is excepted from the last: such clients confirm by
-//! taking bytes, which promises less.
+//! A key with a client that let a ping go unanswered is excepted from the last: such clients may come
+//! to confirm by taking bytes, which promises less.
 
-use super::plan::{ClientSetup, Pongs, PushLine};
+use super::plan::{ClientSetup, PushLine};
+use crate::oracle::Oracle;
 use crate::schedule::Push;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -38,11 +39,11 @@ struct Sent {
 
 /// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Breach {
+pub(super) struct Breach {
     /// Which oracle saw it.
-    pub oracle: &'static str,
+    pub(super) oracle: Oracle,
     /// What was missing or wrong.
-    pub what: String,
+    pub(super) what: String,
 }
 
 /// What is known at the ends.
@@ -60,6 +61,8 @@ struct Inner {
     received: BTreeMap<u64, Vec<u32>>,
     /// How often each push was received.
     copies: BTreeMap<u32, u64>,
+    /// The keys of clients that let a ping go unanswered.
+    mute: BTreeSet<usize>,
     breaches: Vec<Breach>,
     policy: Option<BindPolicy>,
 }
@@ -78,7 +81,7 @@ impl Ends {
         inner.connections
     }
 
-    pub(super) fn fail(&self, oracle: &'static str, what: String) {
+    pub(super) fn fail(&self, oracle: Oracle, what: String) {
         self.0.borrow_mut().breaches.push(Breach { oracle, what });
     }
 
@@ -106,14 +109,14 @@ impl Ends {
         let outcome = match (reply, expected) {
             (_, None) => {
                 drop(inner);
-                return self.fail("replies", format!("{reply:?} answers no line"));
+                return self.fail(Oracle::Reply, format!("{reply:?} answers no line"));
             }
             ("ok" | "queued", Some(Some(number))) => (number, Outcome::Promised),
             ("fail", Some(Some(number))) => (number, Outcome::Failed),
             ("fail", Some(None)) => return,
             (_, Some(expected)) => {
                 drop(inner);
-                return self.fail("replies", format!("{reply:?} to {expected:?}"));
+                return self.fail(Oracle::Reply, format!("{reply:?} to {expected:?}"));
             }
         };
         let (number, outcome) = outcome;
@@ -158,13 +161,13 @@ impl Ends {
         *inner.copies.entry(number).or_default() += 1;
         let Some(pushes) = inner.pushes.get(&number) else {
             drop(inner);
-            return self.fail("invention", format!("{text} was never pushed"));
+            return self.fail(Oracle::CrossTalk, format!("{text} was never pushed"));
         };
         let key = pushes[0].key;
         if client.key != Some(key) {
             drop(inner);
             let what = format!("{} received {text}, which is for key {key}", client.name);
-            return self.fail("cross-talk", what);
+            return self.fail(Oracle::CrossTalk, what);
         }
         // A push that was repeated, or failed, has no one place in the order.
         let push = match &pushes[..] {
@@ -194,21 +197,25 @@ impl Ends {
             && ordered
         {
             let what = format!("{} received push {number} after push {other}", client.name);
-            self.fail("order", what);
+            self.fail(Oracle::Order, what);
         }
+    }
+
+    /// A client let a ping go unanswered.
+    pub(super) fn ignored_ping(&self, client: &ClientSetup) {
+        self.0.borrow_mut().mute.extend(client.key);
     }
 
     /// Judges what was promised, once nothing is under way any more. `dead` holds the pushes that
     /// are dead letters.
-    pub(super) fn judge(&self, clients: &[ClientSetup], dead: &BTreeSet<u32>) {
-        let mute = mute_keys(clients);
+    pub(super) fn judge(&self, dead: &BTreeSet<u32>) {
         let inner = self.0.borrow();
         let mut lost = Vec::new();
         for (number, pushes) in &inner.pushes {
             let promised = pushes.iter().find(|push| push.outcome == Outcome::Promised);
             let Some(push) = promised else { continue };
             let accounted = inner.copies.contains_key(number) || dead.contains(number);
-            if !accounted && !mute.contains(&push.key) {
+            if !accounted && !inner.mute.contains(&push.key) {
                 lost.push(format!(
                     "push {number} for key {} at gateway {}",
                     push.key, push.gateway
@@ -219,10 +226,10 @@ impl Ends {
         drop(inner);
         for what in lost {
             let what = format!("{what} was promised, and is neither received nor a dead letter");
-            self.fail("conservation", what);
+            self.fail(Oracle::Conservation, what);
         }
         if awaited > 0 {
-            self.fail("replies", format!("{awaited} lines were never answered"));
+            self.fail(Oracle::Reply, format!("{awaited} lines were never answered"));
         }
     }
 
@@ -232,10 +239,4 @@ impl Ends {
         let pushes = inner.pushes.values().map(|pushes| pushes.len() as u64).sum();
         (pushes, inner.copies.values().sum())
     }
-}
-
-/// The keys of the clients that never answer pings.
-fn mute_keys(clients: &[ClientSetup]) -> BTreeSet<usize> {
-    let mute = clients.iter().filter(|client| client.pongs == Pongs::Never);
-    mute.filter_map(|client| client.key).collect()
 }

@@ -6,16 +6,21 @@
 //! once. `Gateway::check` runs after every event.
 
 use super::disk::Drive;
+use super::slots::Place;
 use super::sockets::{Input, Sockets};
 use super::tally::Tally;
-use super::timeline::{Kind, Timeline};
+use super::timeline::{Keep, Kind, Timeline};
 use super::watch::Watch;
 use super::wire::{Chop, Meters, Wire};
 use super::{PUSH_PORT, WS_PORT, since_start};
+use crate::narrow;
 use crate::oracle::Fact;
 use crate::schedule::Delivered;
+use rand::seq::SliceRandom as _;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng as _;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -51,6 +56,8 @@ pub(super) struct Machine {
     pub(super) chop: Chop,
     meters: Meters,
     timeline: Timeline,
+    /// The key that alone is looked at.
+    key: Option<Key>,
     delivered: Tally,
     trace: RefCell<Trace>,
     watch: Watch,
@@ -67,6 +74,7 @@ pub(super) struct Parts {
     pub(super) clock: Time,
     pub(super) meters: Meters,
     pub(super) timeline: Timeline,
+    pub(super) key: Option<Key>,
     pub(super) delivered: Tally,
     pub(super) watch: Watch,
 }
@@ -85,6 +93,7 @@ impl Machine {
             chop: Chop::default(),
             meters: parts.meters,
             timeline: parts.timeline,
+            key: parts.key,
             delivered: parts.delivered,
             trace: RefCell::new(Trace::new()),
             watch: parts.watch,
@@ -199,8 +208,12 @@ struct Process {
     doors: [Door; 2],
     commands: Vec<Command>,
     told_to_stop: bool,
+    /// In which order sockets are read.
+    order: ChaCha8Rng,
     /// The newest connection of each key.
     newest: BTreeMap<Key, ConnId>,
+    /// The connections of the key that alone is looked at.
+    of_key: BTreeSet<ConnId>,
     alarm: Pin<Box<Sleep>>,
 }
 
@@ -220,6 +233,7 @@ impl Process {
             machine.delivered.clone(),
         );
         let alarm = Box::pin(sleep_until(Instant::now()));
+        let order = ChaCha8Rng::seed_from_u64(machine.seed ^ u64::from(run) << 32);
         Self {
             machine,
             gateway,
@@ -227,7 +241,9 @@ impl Process {
             doors,
             commands: Vec::new(),
             told_to_stop: false,
+            order,
             newest: BTreeMap::new(),
+            of_key: BTreeSet::new(),
             alarm,
         }
     }
@@ -275,8 +291,15 @@ impl Process {
         }
     }
 
+    /// Sockets that are ready come in any order.
+    fn shuffled(&mut self, mut places: Vec<Place>) -> Vec<Place> {
+        places.shuffle(&mut self.order);
+        places
+    }
+
     fn read(&mut self, cx: &mut Context<'_>) {
-        for place in self.sockets.pusher_places() {
+        let pushers = self.sockets.pusher_places();
+        for place in self.shuffled(pushers) {
             if let Input::Bytes(bytes) = self.sockets.receive_pusher(cx, place) {
                 let mut input = &bytes[..];
                 while let Some(event) = self.sockets.next_pusher_event(place, &mut input) {
@@ -289,8 +312,13 @@ impl Process {
             }
             self.dispatch_pending(cx);
         }
-        for place in self.sockets.client_places() {
+        let clients = self.sockets.client_places();
+        let mut last = None;
+        for place in self.shuffled(clients) {
             if let Input::Bytes(bytes) = self.sockets.receive_client(cx, place) {
+                if last.replace(place) > Some(place) {
+                    self.machine.delivered.count(Delivered::Reordered);
+                }
                 let mut input = &bytes[..];
                 while let Some(event) = self.sockets.next_client_event(place, &mut input) {
                     self.dispatch(cx, event);
@@ -359,7 +387,9 @@ impl Process {
         self.count(&event);
         let mut commands = std::mem::take(&mut self.commands);
         self.gateway.handle(now, event.clone(), &mut commands);
-        self.gateway.check();
+        if self.machine.watch.is_checked() {
+            self.gateway.check();
+        }
         self.write_down(&event, &commands);
         self.machine.watch.batch(since_start(), now, self.machine.index, &event, &commands);
         for command in commands.drain(..) {
@@ -441,20 +471,43 @@ impl Process {
     }
 
     /// Adds what happened to the timeline.
-    fn write_down(&self, event: &Event, commands: &[Command]) {
-        let at = since_start();
-        let mut trace = self.machine.trace.borrow_mut();
-        let begin = trace.text().len();
+    fn write_down(&mut self, event: &Event, commands: &[Command]) {
+        let (at, machine) = (since_start(), Rc::clone(&self.machine));
+        machine.timeline.batch(at, self.sockets.now, machine.index, event, commands);
+        let narrowed = machine.key.as_ref().map(|key| self.narrowed(key, event, commands));
+        let commands = match &narrowed {
+            _ if machine.timeline.keep() == Keep::Hash => return,
+            None => commands,
+            Some((false, about)) if about.is_empty() => return,
+            Some((_, about)) => about,
+        };
+        let mut trace = machine.trace.borrow_mut();
         trace.event(self.sockets.now, event);
         trace.commands(commands);
-        for line in trace.text()[begin..].lines() {
+        for line in trace.take().lines() {
             // A line of the trace begins with its time, which the timeline has in its own way.
             let line = line.get(10..).unwrap_or(line);
             let (kind, text) = match line.strip_prefix(". ") {
                 Some(record) => (Kind::Record, record),
                 None => (Kind::Core, line),
             };
-            self.machine.timeline.say(at, kind, &self.machine.name, text);
+            machine.timeline.write(at, kind, &machine.name, text.to_owned());
         }
+    }
+
+    /// Whether the event is about this key, and which commands are.
+    fn narrowed(&mut self, key: &Key, event: &Event, commands: &[Command]) -> (bool, Vec<Command>) {
+        for command in commands {
+            if let Command::Record(Record::Connection(id, ConnRecord::Bound { key: bound, .. })) =
+                command
+                && bound == key
+            {
+                self.of_key.insert(*id);
+            }
+        }
+        let mut of_key = |id: ConnId| self.of_key.contains(&id);
+        let about = narrow::event(event, &mut of_key);
+        let commands = commands.iter().filter(|command| narrow::command(command, key, &mut of_key));
+        (about, commands.cloned().collect())
     }
 }

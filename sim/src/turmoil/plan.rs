@@ -25,6 +25,8 @@ pub struct Setup {
     pub buffer: usize,
     /// How long a segment is under way, at least and at most, in milliseconds.
     pub latency_ms: (u64, u64),
+    /// One step of the network, in milliseconds: segments arrive at whole steps.
+    pub step_ms: u64,
 }
 
 /// A client.

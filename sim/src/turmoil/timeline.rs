@@ -1,11 +1,13 @@
 //! What happened in a world, line by line, as people read it; and its hash, by which two runs are
 //! compared.
 
-use siphasher::sip::SipHasher13;
+use crate::direct::hasher::TraceHasher;
 use std::cell::RefCell;
-use std::hash::Hasher as _;
+use std::hash::{Hash as _, Hasher as _};
 use std::rc::Rc;
-use steadfast_core::time::Span;
+use steadfast_core::command::Command;
+use steadfast_core::event::Event;
+use steadfast_core::time::{Span, Time};
 
 /// What a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,13 +37,15 @@ pub struct Line {
     pub text: String,
 }
 
-/// Whether lines are kept or only hashed.
+/// Which lines are kept; the hash is always that of everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// Only the hash.
+    /// None.
     Hash,
     /// Every line.
     Lines,
+    /// Those about the key of this place, and about the world.
+    OfKey(usize),
 }
 
 /// A timeline that all hosts of a world write.
@@ -50,26 +54,60 @@ pub(super) struct Timeline(Rc<RefCell<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
-    hasher: SipHasher13,
+    hasher: TraceHasher,
     keep: Keep,
     lines: Vec<Line>,
 }
 
 impl Timeline {
     pub(super) fn new(keep: Keep) -> Self {
-        let hasher = SipHasher13::new_with_keys(3, 5);
+        let hasher = TraceHasher::default();
         Self(Rc::new(RefCell::new(Inner { hasher, keep, lines: Vec::new() })))
     }
 
+    /// What is kept.
+    pub(super) fn keep(&self) -> Keep {
+        self.0.borrow().keep
+    }
+
+    /// Something that concerns everybody.
     pub(super) fn say(&self, at: Span, kind: Kind, who: &str, text: impl Into<String>) {
-        let mut inner = self.0.borrow_mut();
         let text = text.into();
-        inner.hasher.write_u64(at.as_micros());
-        inner.hasher.write(who.as_bytes());
-        inner.hasher.write(text.as_bytes());
-        if inner.keep == Keep::Lines {
-            inner.lines.push(Line { at, kind, who: who.to_owned(), text });
+        self.hash_line(at, who, &text);
+        if self.keep() != Keep::Hash {
+            self.write(at, kind, who, text);
         }
+    }
+
+    /// Something that concerns those who look at this key, or at all of them.
+    pub(super) fn say_of(&self, at: Span, who: &str, key: Option<usize>, text: impl Into<String>) {
+        let text = text.into();
+        self.hash_line(at, who, &text);
+        let keep = self.keep();
+        if keep == Keep::Lines || key.is_some_and(|key| keep == Keep::OfKey(key)) {
+            self.write(at, Kind::Wire, who, text);
+        }
+    }
+
+    fn hash_line(&self, at: Span, who: &str, text: &str) {
+        (at, who, text).hash(&mut self.0.borrow_mut().hasher);
+    }
+
+    /// A gateway was told this and ordered that.
+    pub(super) fn batch(
+        &self,
+        at: Span,
+        wall: Time,
+        who: usize,
+        event: &Event,
+        commands: &[Command],
+    ) {
+        (at, wall, who, event, commands).hash(&mut self.0.borrow_mut().hasher);
+    }
+
+    /// Keeps a line whose content is hashed already.
+    pub(super) fn write(&self, at: Span, kind: Kind, who: &str, text: String) {
+        self.0.borrow_mut().lines.push(Line { at, kind, who: who.to_owned(), text });
     }
 
     pub(super) fn hash(&self) -> u64 {

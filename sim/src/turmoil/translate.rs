@@ -19,6 +19,8 @@ use steadfast_core::time::Span;
 
 /// The hosts that clients live on.
 const SITES: [&str; 3] = ["office", "home", "mobile"];
+/// How fine the network's time is, in milliseconds. A world's cost is its number of steps.
+const STEPS: [u64; 4] = [10, 20, 20, 40];
 /// How long a gateway has from being asked to stop until its process ends.
 const STOPPING: u64 = 1_200;
 
@@ -69,6 +71,7 @@ fn setup(schedule: &Schedule) -> Setup {
         },
         buffer: if schedule.is_clean() { 64 << 10 } else { slow as usize },
         latency_ms: (least, most),
+        step_ms: STEPS[rng.random_range(0..STEPS.len())],
     }
 }
 

@@ -1,14 +1,25 @@
 //! Everyone who looks on: the oracles, and the census.
 
 use super::START;
+use super::tally::Tally;
 use crate::oracle::{Fact, Inventory, Judge, Moment, Violation};
-use crate::schedule::{Family, Schedule};
+use crate::schedule::Schedule;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use steadfast_core::command::Command;
 use steadfast_core::event::Event;
 use steadfast_core::time::{Span, Time};
+
+/// Who judges a world.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum By<'a> {
+    /// The oracles, by the schedule that is carried out.
+    Oracles(&'a Schedule),
+    /// Whoever reads its timeline.
+    Reader,
+    /// Nobody: only its hash is wanted.
+    Nobody,
+}
 
 /// What all hosts of a world report to.
 #[derive(Clone, Debug)]
@@ -19,16 +30,28 @@ struct Inner {
     /// One judge for each gateway, since each has a store of its own. Worlds of a script have no judge
     /// but their reader.
     judges: Vec<Judge>,
-    census: BTreeMap<&'static str, u64>,
+    /// Whether the core's tables are checked after every event.
+    checked: bool,
+    tally: Tally,
+    events: u64,
 }
 
 impl Watch {
-    pub(super) fn new(schedule: Option<&Schedule>) -> Self {
-        let judges =
-            schedule.filter(|schedule| is_judged(schedule)).map_or(Vec::new(), |schedule| {
-                (0..schedule.world.gateways).map(|_| Judge::new(schedule)).collect()
-            });
-        Self(Rc::new(RefCell::new(Inner { judges, census: BTreeMap::new() })))
+    pub(super) fn new(by: By, tally: Tally) -> Self {
+        let (judges, checked) = match by {
+            By::Oracles(schedule) => {
+                let judges = (0..schedule.world.gateways).map(|_| Judge::new(schedule));
+                (judges.collect(), true)
+            }
+            By::Reader => (Vec::new(), true),
+            By::Nobody => (Vec::new(), false),
+        };
+        Self(Rc::new(RefCell::new(Inner { judges, checked, tally, events: 0 })))
+    }
+
+    /// Whether the core's tables are to be checked after every event.
+    pub(super) fn is_checked(&self) -> bool {
+        self.0.borrow().checked
     }
 
     /// A gateway was told this and ordered that.
@@ -41,9 +64,8 @@ impl Watch {
         commands: &[Command],
     ) {
         let mut inner = self.0.borrow_mut();
-        for command in commands {
-            *inner.census.entry(name(command)).or_default() += 1;
-        }
+        inner.events += 1;
+        inner.tally.batch(event, commands);
         if let Some(judge) = inner.judges.get_mut(gateway) {
             judge.batch(Moment { elapsed: at, wall }, gateway as u32, event, commands);
         }
@@ -68,32 +90,8 @@ impl Watch {
         }
     }
 
-    pub(super) fn census(&self) -> BTreeMap<&'static str, u64> {
-        self.0.borrow().census.clone()
-    }
-}
-
-/// Whether the judge follows everything that can happen. What a run that ended had left open, and what
-/// the store does after the gateway has waited for it long enough, it does not; the ends of the wires
-/// are judged in every world.
-fn is_judged(schedule: &Schedule) -> bool {
-    let beyond = [Family::Crash, Family::Bounce, Family::StoreStalled, Family::StoreSlow];
-    beyond.iter().all(|family| !schedule.families.contains(family))
-}
-
-fn name(command: &Command) -> &'static str {
-    match command {
-        Command::Record(record) => record.tag(),
-        Command::Store { request, .. } => request.kind(),
-        Command::Send { .. } => "send",
-        Command::Ping { .. } => "ping",
-        Command::Pong { .. } => "pong",
-        Command::ReportDrained { .. } => "report drained",
-        Command::Close { .. } => "close",
-        Command::Reply { .. } => "reply",
-        Command::Pause { .. } => "pause",
-        Command::Resume { .. } => "resume",
-        Command::Finish { .. } => "finish",
-        Command::Answer { .. } => "answer",
+    /// How many events the gateways were told.
+    pub(super) fn events(&self) -> u64 {
+        self.0.borrow().events
     }
 }

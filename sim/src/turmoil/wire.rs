@@ -8,7 +8,7 @@ use crate::schedule::Delivered;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -25,6 +25,8 @@ pub(super) struct Meters {
     directions: Rc<RefCell<Directions>>,
     /// How many bytes one direction holds before its writer has to wait.
     buffer: usize,
+    /// What is wrong with the way from one host to another.
+    troubles: Rc<RefCell<BTreeMap<(IpAddr, IpAddr), Delivered>>>,
     /// While a machine loses its power, nobody learns that its sockets are gone.
     pub(super) power_cut: Rc<Cell<bool>>,
     delivered: Tally,
@@ -51,7 +53,21 @@ impl Meter {
 impl Meters {
     pub(super) fn new(buffer: usize, delivered: Tally) -> Self {
         let power_cut = Rc::new(Cell::new(false));
-        Self { directions: Rc::default(), buffer, power_cut, delivered }
+        let troubles = Rc::default();
+        Self { directions: Rc::default(), buffer, troubles, power_cut, delivered }
+    }
+
+    /// What is sent from one host to another suffers this fault from now on, or none.
+    pub(super) fn set_trouble(&self, from: IpAddr, to: IpAddr, fault: Option<Delivered>) {
+        let mut troubles = self.troubles.borrow_mut();
+        match fault {
+            Some(fault) => troubles.insert((from, to), fault),
+            None => troubles.remove(&(from, to)),
+        };
+    }
+
+    fn trouble(&self, from: IpAddr, to: IpAddr) -> Option<Delivered> {
+        self.troubles.borrow().get(&(from, to)).copied()
     }
 
     fn meter(&self, from: SocketAddr, to: SocketAddr) -> Rc<Meter> {
@@ -77,6 +93,7 @@ pub(super) struct Wire {
     outgoing: Rc<Meter>,
     meters: Meters,
     chop: Chop,
+    hosts: (IpAddr, IpAddr),
     /// Whether our direction has been ended.
     ended: bool,
 }
@@ -94,6 +111,7 @@ impl Wire {
             stream,
             meters: meters.clone(),
             chop: chop.clone(),
+            hosts: (local.ip(), peer.ip()),
             ended: false,
         })
     }
@@ -149,6 +167,9 @@ impl Wire {
             }
             match self.stream.try_write(&bytes[..size]) {
                 Ok(size) => {
+                    if let Some(fault) = self.meters.trouble(self.hosts.0, self.hosts.1) {
+                        self.meters.delivered.count(fault);
+                    }
                     self.outgoing.held.set(self.outgoing.held.get() + size);
                     bytes = &bytes[size..];
                     written += size;

@@ -1,7 +1,6 @@
 //! Worlds with real bytes: random ones that judge the promises, and stories for people.
 //!
-//! `SEED=<n> cargo test -p steadfast-sim --test turmoil promises -- --nocapture` runs the world of one
-//! seed alone and prints its timeline.
+//! `steadfast-sim sweep --tier turmoil` runs many more of the former.
 
 mod stories;
 mod story;
@@ -9,37 +8,20 @@ mod story;
 use std::env;
 use std::process::Command;
 use steadfast_sim::schedule::{Schedule, Tier};
-use steadfast_sim::turmoil::{self, Keep, Outcome, table};
+use steadfast_sim::turmoil::{self, Keep};
 
-/// How many random worlds one run makes; `SEEDS` overrides it.
-const WORLDS: u64 = 8;
-
-fn run(seed: u64, keep: Keep) -> Outcome {
-    turmoil::run(&Schedule::draw(seed, Tier::Turmoil), keep)
-}
+/// How many random worlds one run makes.
+const WORLDS: u64 = 4;
 
 #[test]
 fn promises_hold_on_real_bytes() {
-    if let Ok(seed) = env::var("SEED") {
-        let outcome = run(seed.parse().expect("a number"), Keep::Lines);
-        eprintln!("{}", table(&outcome.lines));
-        eprintln!("{:?}\n{:?}", outcome.faults, outcome.census);
-        return assert_eq!(outcome.failure, None);
+    for seed in 0..WORLDS {
+        let outcome = turmoil::play_twice(&Schedule::draw(seed, Tier::Turmoil));
+        let replay = format!(
+            "cargo run -p steadfast-sim --profile sim -- replay {seed} --tier turmoil --trace"
+        );
+        assert_eq!(outcome.violation, None, "seed {seed}; to see it: {replay}");
     }
-    let worlds = env::var("SEEDS").map_or(WORLDS, |seeds| seeds.parse().expect("a number"));
-    let mut failures = Vec::new();
-    for seed in 0..worlds {
-        let first = run(seed, Keep::Hash);
-        let differs = first.failure.is_none() && run(seed, Keep::Hash).hash != first.hash;
-        if differs || first.failure.is_some() {
-            eprintln!("seed {seed}: {:?}", first.failure);
-            eprintln!(
-                "  SEED={seed} cargo test -p steadfast-sim --test turmoil promises -- --nocapture"
-            );
-            failures.push(seed);
-        }
-    }
-    assert!(failures.is_empty(), "of {worlds} worlds, these failed or differed: {failures:?}");
 }
 
 /// Set where this program runs as its own child, which prints hashes and compares nothing.
@@ -49,7 +31,11 @@ const CHILD: &str = "STEADFAST_TURMOIL_HASHES";
 /// or on a clock.
 #[test]
 fn a_seed_decides_every_byte() {
-    let hashes: Vec<_> = (0..3).map(|seed| run(seed, Keep::Hash).hash).collect();
+    let hash = |seed| {
+        let schedule = Schedule::draw(seed, Tier::Turmoil);
+        turmoil::run(&schedule, Keep::Hash, false).hash
+    };
+    let hashes: Vec<_> = (0..3).map(hash).collect();
     let shown = format!("hashes {hashes:016x?}");
     if env::var_os(CHILD).is_some() {
         eprintln!("{shown}");

@@ -32,6 +32,7 @@ impl Story {
             config: Config { confirm_delay: Span::from_millis(50), ..Config::default() },
             buffer: 64 << 10,
             latency_ms: (20, 20),
+            step_ms: 10,
         };
         let plan = Plan { seed: 1, setup, ops: Vec::new(), story: true };
         Self { name, plan, now_ms: 0, pushed: 0 }
@@ -127,7 +128,7 @@ impl Story {
     pub(crate) fn tell(&mut self, until_ms: u64) {
         self.wait(until_ms).note(END);
         let outcome = tell(&self.plan);
-        assert_eq!(outcome.failure, None);
+        assert_eq!(outcome.violation, None);
         let mut lines = outcome.lines;
         lines.retain(|line| match line.kind {
             Kind::Core => false,
