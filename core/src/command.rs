@@ -1,5 +1,6 @@
 //! What to do: everything the [`Gateway`](crate::gateway::Gateway) asks of its caller.
 
+use crate::dialect::link::code;
 use crate::id::{ConnId, MessageId, OpId, PusherId, RequestId};
 use crate::operator::OperatorAnswer;
 use crate::record::Record;
@@ -118,6 +119,63 @@ pub enum Close {
     TooManyConnections,
     /// The gateway is stopping.
     GoingAway,
+    /// For a reason of the link protocol.
+    Link(LinkClose),
+}
+
+/// Why the core ends a connection of the link protocol. The codes and what they ask of a client are
+/// those of [`code`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum LinkClose {
+    /// The client said `bye`.
+    Bye,
+    /// What came is no frame, or not in its place.
+    BadFrame,
+    /// No `hello` came within `handshake_timeout`.
+    HelloOverdue,
+    /// No `ack` came within `ack_timeout`.
+    AckOverdue,
+    /// An op would make the context longer than `max_context`.
+    ContextTooLarge,
+    /// An op's number does not follow the last one's.
+    OpOutOfOrder,
+    /// The store did not read or keep the session.
+    SessionUnavailable,
+    /// Another connection goes on with the session.
+    SessionMoved,
+}
+
+impl LinkClose {
+    /// The close code.
+    #[must_use]
+    pub fn code(self) -> u16 {
+        match self {
+            Self::Bye => 1000,
+            Self::BadFrame => code::BAD_FRAME,
+            Self::HelloOverdue => code::HELLO_OVERDUE,
+            Self::AckOverdue => code::ACK_OVERDUE,
+            Self::ContextTooLarge => code::CONTEXT_TOO_LARGE,
+            Self::OpOutOfOrder => code::OP_OUT_OF_ORDER,
+            Self::SessionUnavailable => code::SESSION_UNAVAILABLE,
+            Self::SessionMoved => code::SESSION_MOVED,
+        }
+    }
+
+    /// The reason text.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Bye => "bye",
+            Self::BadFrame => "bad frame",
+            Self::HelloOverdue => "hello overdue",
+            Self::AckOverdue => "ack overdue",
+            Self::ContextTooLarge => "context too large",
+            Self::OpOutOfOrder => "op out of order",
+            Self::SessionUnavailable => "session unavailable",
+            Self::SessionMoved => "session moved",
+        }
+    }
 }
 
 impl Close {
@@ -129,7 +187,8 @@ impl Close {
             Self::KeyReserved => 1008,
             Self::KeyTooLong => 1009,
             Self::TooManyConnections => 1013,
-            Self::Kicked => 4001,
+            Self::Kicked => code::REPLACED,
+            Self::Link(close) => close.code(),
         }
     }
 
@@ -145,6 +204,7 @@ impl Close {
             Self::Kicked => "replaced by a newer connection",
             Self::TooManyConnections => "too many connections",
             Self::GoingAway => "going away",
+            Self::Link(close) => close.reason(),
         }
     }
 
@@ -154,6 +214,7 @@ impl Close {
     pub fn is_forced(self) -> bool {
         match self {
             Self::Idle | Self::PongOverdue | Self::HandshakeOverdue => true,
+            Self::Link(close) => close == LinkClose::AckOverdue,
             Self::KeyTooLong
             | Self::KeyReserved
             | Self::Kicked

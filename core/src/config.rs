@@ -59,6 +59,20 @@ pub struct Config {
     /// How many confirmed messages of one key may await their removal from the store before the key
     /// is written to no further. Default 10,000.
     pub max_removing: u32,
+    /// How often a link client has to send something; it is closed when it is silent for three times
+    /// as long. Default 15 s.
+    pub link_heartbeat: Span,
+    /// A message that a link client does not acknowledge for this long (and 1 s more for every
+    /// 32 KiB that is unconfirmed) closes the connection. Default 30 s.
+    pub ack_timeout: Span,
+    /// How long the session of a link client is kept that does not come back. Default 24 h.
+    pub session_keep: Span,
+    /// The longest context of a session in bytes. Default 64 KiB.
+    pub max_context: u32,
+    /// Where else link clients are told that they may connect. Default nowhere.
+    pub endpoints: Vec<String>,
+    /// How many link clients a second are asked to come back after the gateway stops. Default 5,000.
+    pub reconnect_rate: u32,
     /// The dialects that are spoken.
     pub dialects: Dialects,
     /// Where a key may stand in the URL. Default off: the original ignores the URL.
@@ -182,6 +196,7 @@ impl Dialects {
             Dialect::Device => 4,
             Dialect::Monitor => 8,
             Dialect::Other => 16,
+            Dialect::Link => 32,
         }
     }
 }
@@ -212,6 +227,12 @@ impl Default for Config {
             max_unanswered: 10_000,
             max_unanswered_bytes: 4 << 20,
             max_removing: 10_000,
+            link_heartbeat: Span::from_secs(15),
+            ack_timeout: Span::from_secs(30),
+            session_keep: Span::from_secs(86_400),
+            max_context: 64 << 10,
+            endpoints: Vec::new(),
+            reconnect_rate: 5_000,
             dialects: Dialects::ALL,
             url_key: UrlKey::Off,
             bind: BindPolicy::Newest,

@@ -6,6 +6,7 @@
 use crate::command::Close;
 use crate::id::ConnId;
 use crate::record::{Dialect, Totals};
+use crate::session::{Linked, Stage};
 use crate::time::{Span, Time};
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -28,6 +29,8 @@ pub(crate) struct Connection {
     /// Whether a ping asks for a sign of life since `heard_at`.
     pub(crate) idle_pinged: bool,
     pub(crate) pings: Pings,
+    /// Set on a connection of the link protocol.
+    pub(crate) link: Option<Box<Linked>>,
     pub(crate) totals: Totals,
     /// When the connection's timer fires, which may be before its deadline.
     pub(crate) armed: Time,
@@ -54,7 +57,7 @@ pub(crate) struct Binding {
     /// The mailbox's slot.
     pub(crate) mailbox: u32,
     pub(crate) dialect: Dialect,
-    /// Whether the key is all digits.
+    /// Whether the key is all digits, and messages are what shows that the page lives.
     pub(crate) digits: bool,
     /// Entries from this number on are meant for this connection.
     pub(crate) joined: u64,
@@ -184,9 +187,15 @@ impl Connection {
             heard_at: patience,
             idle_pinged: false,
             pings: Pings::default(),
+            link: None,
             totals: Totals::default(),
             armed: Time::NEVER,
         }
+    }
+
+    /// How far it has come in the link protocol, if it speaks that and is open.
+    pub(crate) fn stage(&self) -> Option<&Stage> {
+        Some(&self.link.as_ref()?.stage)
     }
 
     /// The connection's place at its mailbox, if it is bound.

@@ -31,10 +31,12 @@ pub enum Event {
 pub enum ConnEvent {
     /// A socket was accepted; its upgrade request has not come yet.
     Accepted,
-    /// The upgrade to WebSocket succeeded. `target` is the request target (path and query).
+    /// The upgrade to WebSocket succeeded.
     Upgraded {
         /// Path and query as the client sent them.
         target: ByteString,
+        /// What the client and the caller have agreed to speak.
+        protocol: Protocol,
     },
     /// A whole text message arrived.
     TextReceived(ByteString),
@@ -50,6 +52,16 @@ pub enum ConnEvent {
     Drained,
     /// The connection is gone. Nothing more comes from it.
     Closed(CloseCause),
+}
+
+/// What is spoken on a client's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Protocol {
+    /// The first message is the key; pongs confirm.
+    Legacy,
+    /// The [link protocol](crate::dialect::link): frames, sessions, acknowledgements.
+    Link,
 }
 
 /// Why a connection ended, as the caller saw it.

@@ -63,6 +63,19 @@ pub struct MessageId {
     pub counter: u64,
 }
 
+impl MessageId {
+    /// The id that is written so; `None` when it is none of ours.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (incarnation, counter) = text.split_once('-')?;
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(incarnation) || !digits(counter) {
+            return None;
+        }
+        Some(Self { incarnation: incarnation.parse().ok()?, counter: counter.parse().ok()? })
+    }
+}
+
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.incarnation, self.counter)

@@ -24,6 +24,7 @@ mod pushers;
 pub mod record;
 mod registry;
 pub mod sabotage;
+mod session;
 pub mod store;
 pub mod time;
 mod timers;

@@ -207,6 +207,25 @@ impl Mailbox {
         self.bytes -= payload.len() as u64;
     }
 
+    /// Takes a message out of the middle of the window; its place is skipped from now on.
+    pub(crate) fn take_out(&mut self, number: u64) -> Option<Entry> {
+        let entry = self.entry_mut(number)?;
+        let void = Entry {
+            id: entry.id,
+            payload: Bytes::new(),
+            position: None,
+            tries: 0,
+            written_at: Time::EPOCH,
+            standing: Standing::Void,
+            op: None,
+            acked: false,
+            unpromised: None,
+        };
+        let entry = std::mem::replace(entry, void);
+        self.bytes -= entry.payload.len() as u64;
+        Some(entry)
+    }
+
     /// The first entry from `number` on that is not void.
     pub(crate) fn after_voids(&self, mut number: u64) -> u64 {
         while self.entry(number).is_some_and(|entry| entry.standing == Standing::Void) {

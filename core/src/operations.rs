@@ -1,6 +1,6 @@
 //! Storage operations that are not answered: what each was for, and when it counts as failed.
 
-use crate::id::{MessageId, OpId, RequestId};
+use crate::id::{ConnId, MessageId, OpId, RequestId};
 use crate::pushers::ReplyTo;
 use crate::record::DeathReason;
 use crate::store::{Promise, Retry};
@@ -25,6 +25,8 @@ pub(crate) enum Pending {
     Expire,
     /// Dead letters are being dropped.
     TrimDead(Excess),
+    /// A connection of the link protocol waits for the answer.
+    Link { conn: ConnId, asked: LinkAsked },
     /// An operator waits for the answer.
     Operator { mailbox: Option<u32>, request: RequestId, asked: Asked },
 }
@@ -39,6 +41,18 @@ pub(crate) enum Asked {
     Requeue,
     /// Which message was looked for by its id.
     Find(Option<MessageId>),
+}
+
+/// What a connection of the link protocol asks the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) enum LinkAsked {
+    /// How many messages of its key have died.
+    Deaths,
+    /// For its session.
+    Session,
+    /// To keep its session.
+    Keep,
 }
 
 /// Which dead letters are dropped.
@@ -75,7 +89,7 @@ impl Pending {
             | Self::Retry { mailbox, .. }
             | Self::Bury { mailbox, .. } => Some(*mailbox),
             Self::Operator { mailbox, .. } => *mailbox,
-            Self::Expire | Self::TrimDead(_) => None,
+            Self::Expire | Self::TrimDead(_) | Self::Link { .. } => None,
         }
     }
 
@@ -89,6 +103,7 @@ impl Pending {
             Self::Bury { .. } => "bury",
             Self::Expire => "expire",
             Self::TrimDead(_) => "dead",
+            Self::Link { .. } => "session",
             Self::Operator { .. } => "operator",
         }
     }

@@ -8,6 +8,7 @@ use crate::event::CloseCause;
 use crate::id::{ConnId, Key, MessageId, OpId, PusherId};
 use crate::time::Span;
 use bytes::Bytes;
+use bytestring::ByteString;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Hash)]
@@ -42,6 +43,8 @@ pub enum Dialect {
     Monitor,
     /// Any other text.
     Other,
+    /// A client of the link protocol.
+    Link,
 }
 
 impl Dialect {
@@ -54,6 +57,80 @@ impl Dialect {
             Self::Device => "device",
             Self::Monitor => "monitor",
             Self::Other => "other",
+            Self::Link => "link",
+        }
+    }
+}
+
+/// What happened on a connection of the link protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub enum LinkRecord {
+    /// The client's `hello` is answered; the connection is bound next. Log: `[session]`.
+    Welcomed {
+        /// The session it goes on with.
+        session: ByteString,
+        /// Where that session comes from.
+        origin: SessionOrigin,
+        /// How many messages of the key died since the session last knew.
+        missed: u64,
+    },
+    /// Ops are applied to the session's context and stored. Log: `[op]`.
+    OpsStored {
+        /// The last one's number.
+        applied: u64,
+    },
+    /// A message is not acknowledged in time; the connection is closed. Log: `[ack timeout]`.
+    AckOverdue {
+        /// How many messages are unconfirmed.
+        unconfirmed: u32,
+    },
+    /// An ack names no message that is awaited on the connection. Log: `[ack stray]`.
+    AckStray {
+        /// The id as it came.
+        id: ByteString,
+    },
+    /// What came is no frame, or not in its place; the connection is closed. Log: `[bad frame]`.
+    BadFrame {
+        /// What is wrong with it.
+        reason: &'static str,
+        /// What came.
+        content: Bytes,
+    },
+}
+
+/// Where a session comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum SessionOrigin {
+    /// It is new; the client asked for none.
+    Fresh,
+    /// It is the one the client asked for.
+    Resumed,
+    /// It is new: the one the client asked for is unknown, expired, or another key's.
+    Replaced,
+}
+
+impl SessionOrigin {
+    /// One lower-case word for logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Resumed => "resumed",
+            Self::Replaced => "replaced",
+        }
+    }
+}
+
+impl LinkRecord {
+    fn tag(&self) -> &'static str {
+        match self {
+            Self::Welcomed { .. } => "[session]",
+            Self::OpsStored { .. } => "[op]",
+            Self::AckOverdue { .. } => "[ack timeout]",
+            Self::AckStray { .. } => "[ack stray]",
+            Self::BadFrame { .. } => "[bad frame]",
         }
     }
 }
@@ -138,6 +215,13 @@ pub enum ConnRecord {
     PongUnsupported {
         /// The connection's key.
         key: Key,
+    },
+    /// Something of the link protocol.
+    Link {
+        /// The connection's key, once it has one.
+        key: Option<Key>,
+        /// What happened.
+        record: LinkRecord,
     },
     /// The connection is gone. Log: `[close]`.
     Closed {
@@ -417,6 +501,7 @@ impl ConnRecord {
             Self::IdleTimedOut { .. } => "[heartbeat timeout]",
             Self::PongOverdue { .. } => "[pong timeout]",
             Self::PongUnsupported { .. } => "[no pong]",
+            Self::Link { record, .. } => record.tag(),
             Self::Closed { .. } => "[close]",
         }
     }

@@ -14,10 +14,10 @@
 mod operator;
 
 use crate::command::{Command, FrameKind, Reply};
-use crate::event::{CloseCause, ConnEvent, Event, PusherEvent};
+use crate::event::{CloseCause, ConnEvent, Event, Protocol, PusherEvent};
 use crate::id::{ConnId, MessageId, OpId, PusherId};
-use crate::record::{ConnRecord, DeliveryRecord, PushRecord, Record, StoreRecord};
-use crate::store::{Answer, Appended, Op};
+use crate::record::{ConnRecord, DeliveryRecord, LinkRecord, PushRecord, Record, StoreRecord};
+use crate::store::{Answer, Appended, Op, Session, SessionOp};
 use crate::time::Time;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -39,6 +39,8 @@ pub struct Trace {
     messages: BTreeMap<MessageId, String>,
     ops: BTreeMap<OpId, String>,
     named_ops: u32,
+    /// Payloads are shown up to so many bytes, where that is not the usual number.
+    shown: Option<usize>,
 }
 
 /// What ids and times are shown as.
@@ -63,6 +65,12 @@ impl Trace {
     #[must_use]
     pub fn verbatim() -> Self {
         Self { naming: Naming::Verbatim, ..Self::default() }
+    }
+
+    /// The same trace, showing payloads up to so many bytes.
+    #[must_use]
+    pub fn showing(self, bytes: usize) -> Self {
+        Self { shown: Some(bytes), ..self }
     }
 
     /// Takes out what has been written.
@@ -139,10 +147,11 @@ impl Trace {
 
     /// Bytes as quoted text on one line, cut when they are many.
     fn quote(&self, bytes: &[u8]) -> String {
-        match self.naming {
-            Naming::Short => quote(bytes, SHOWN_BYTES),
-            Naming::Verbatim => quote(bytes, SHOWN_BYTES_VERBATIM),
-        }
+        let usual = match self.naming {
+            Naming::Short => SHOWN_BYTES,
+            Naming::Verbatim => SHOWN_BYTES_VERBATIM,
+        };
+        quote(bytes, self.shown.unwrap_or(usual))
     }
 
     fn conn(&mut self, id: ConnId) -> String {
@@ -191,7 +200,12 @@ impl Trace {
     fn conn_event(&mut self, event: &ConnEvent) -> String {
         match event {
             ConnEvent::Accepted => "accepted".to_owned(),
-            ConnEvent::Upgraded { target } => format!("upgraded {target}"),
+            ConnEvent::Upgraded { target, protocol: Protocol::Legacy } => {
+                format!("upgraded {target}")
+            }
+            ConnEvent::Upgraded { target, protocol: Protocol::Link } => {
+                format!("upgraded {target}, link protocol")
+            }
             ConnEvent::TextReceived(text) => format!("text {}", self.quote(text.as_bytes())),
             ConnEvent::BinaryReceived(data) => format!("binary {}", self.quote(data)),
             ConnEvent::PingReceived(_) => "ping".to_owned(),
@@ -288,7 +302,14 @@ impl Trace {
             Op::Dead(op) => self.dead_op(op),
             Op::Queue(op) => self.queue_op(op),
             Op::Find { key, target, .. } => format!("find {} of {key}", self.target(target)),
-            Op::Claim(_) | Op::Session(_) | Op::Device(_) => format!("{op:?}"),
+            Op::Session(SessionOp::Get { id, .. }) => format!("get session {id}"),
+            Op::Session(SessionOp::Put { session, .. }) => {
+                let Session { id, key, context, applied, deaths_seen, .. } = session;
+                format!(
+                    "keep session {id} of {key}: {context}, applied {applied}, deaths {deaths_seen}"
+                )
+            }
+            Op::Claim(_) | Op::Device(_) => format!("{op:?}"),
         }
     }
 
@@ -325,10 +346,12 @@ impl Trace {
             Answer::Queue(answer) => self.queue_answer(answer),
             Answer::Found(found) => self.found(found),
             Answer::Failed(error) => format!("failed: {error}"),
-            Answer::Claim(_)
-            | Answer::SessionKept
-            | Answer::SessionFound(_)
-            | Answer::DeviceKept => format!("{answer:?}"),
+            Answer::SessionKept => "kept".to_owned(),
+            Answer::SessionFound(None) => "found no session".to_owned(),
+            Answer::SessionFound(Some(session)) => {
+                format!("found session {}, applied {}", session.id, session.applied)
+            }
+            Answer::Claim(_) | Answer::DeviceKept => format!("{answer:?}"),
         }
     }
 
@@ -369,6 +392,7 @@ impl Trace {
             ConnRecord::IdleTimedOut { silent, .. } => format!(", silent for {silent}"),
             ConnRecord::PongOverdue { unconfirmed, .. } => format!(", {unconfirmed} unconfirmed"),
             ConnRecord::PongUnsupported { key } => format!(" of {key}"),
+            ConnRecord::Link { record, .. } => link_record(record),
             ConnRecord::Closed { totals, .. } => format!(
                 " after {}, {} in, {} out",
                 totals.duration, totals.messages_in, totals.messages_out
@@ -430,6 +454,19 @@ impl Trace {
             | DeliveryRecord::Requeued { id }
             | DeliveryRecord::Purged { id } => format!(" {}", self.message(*id)),
         }
+    }
+}
+
+fn link_record(record: &LinkRecord) -> String {
+    match record {
+        LinkRecord::Welcomed { session, origin, missed } => {
+            let missed = if *missed == 0 { String::new() } else { format!(", {missed} missed") };
+            format!(" {session}, {}{missed}", origin.name())
+        }
+        LinkRecord::OpsStored { applied } => format!(", up to {applied}"),
+        LinkRecord::AckOverdue { unconfirmed } => format!(", {unconfirmed} unconfirmed"),
+        LinkRecord::AckStray { id } => format!(", {id}"),
+        LinkRecord::BadFrame { reason, .. } => format!(", {reason}"),
     }
 }
 

@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use steadfast_core::command::{Command, Reply};
 use steadfast_core::config::Config;
-use steadfast_core::event::{ConnEvent, Event, PusherEvent};
+use steadfast_core::event::{ConnEvent, Event, Protocol, PusherEvent};
 use steadfast_core::gateway::Gateway;
 use steadfast_core::id::{ConnId, PusherId};
 use steadfast_core::store::{Answer, Appended, DeadAnswer, Loaded, Op};
@@ -99,7 +99,10 @@ impl Stage {
         for slot in 0..rhythm.clients {
             let id = ConnId { slot, generation: 0 };
             stage.tell(Event::Connection(id, ConnEvent::Accepted));
-            stage.tell(Event::Connection(id, ConnEvent::Upgraded { target: "/".into() }));
+            stage.tell(Event::Connection(
+                id,
+                ConnEvent::Upgraded { target: "/".into(), protocol: Protocol::Legacy },
+            ));
             stage.tell_heartbeat(slot);
         }
         stage

@@ -54,6 +54,7 @@ names!(CLOSES, close(value: &Close) {
     "close kicked" => Close::Kicked,
     "close too many connections" => Close::TooManyConnections,
     "close going away" => Close::GoingAway,
+    "close of a link" => Close::Link(_),
 });
 
 names!(REPLIES, reply(value: &Reply) {
@@ -73,6 +74,7 @@ names!(CONN_RECORDS, conn_record(value: &ConnRecord) {
     "record idle timed out" => ConnRecord::IdleTimedOut { .. },
     "record pong overdue" => ConnRecord::PongOverdue { .. },
     "record pong unsupported" => ConnRecord::PongUnsupported { .. },
+    "record of a link" => ConnRecord::Link { .. },
     "record closed" => ConnRecord::Closed { .. },
 });
 
@@ -190,6 +192,8 @@ const EXEMPT: &[(&str, &str)] = &[
     ("record requeued", "no operator asks in these worlds"),
     ("record purged", "no operator asks in these worlds"),
     ("record dead purged", "no operator asks in these worlds"),
+    ("close of a link", "no client of these worlds speaks the link protocol"),
+    ("record of a link", "no client of these worlds speaks the link protocol"),
 ];
 
 /// The same for the worlds of the Direct tier.

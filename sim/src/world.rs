@@ -6,7 +6,7 @@ use bytestring::ByteString;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use steadfast_core::command::Command;
 use steadfast_core::config::Config;
-use steadfast_core::event::{CloseCause, ConnEvent, Event, PushRequest, PusherEvent};
+use steadfast_core::event::{CloseCause, ConnEvent, Event, Protocol, PushRequest, PusherEvent};
 use steadfast_core::gateway::Gateway;
 use steadfast_core::id::{ConnId, OpId, PusherId};
 use steadfast_core::store::model::Model;
@@ -265,7 +265,10 @@ impl World {
     /// A client connects to this path and query.
     pub fn connect_to(&mut self, target: &str) -> ConnId {
         let id = self.accept();
-        self.tell(Event::Connection(id, ConnEvent::Upgraded { target: target.into() }));
+        self.tell(Event::Connection(
+            id,
+            ConnEvent::Upgraded { target: target.into(), protocol: Protocol::Legacy },
+        ));
         id
     }
 
@@ -273,6 +276,16 @@ impl World {
     pub fn client(&mut self, key: &str) -> ConnId {
         let id = self.connect();
         self.text(id, key);
+        id
+    }
+
+    /// A client connects that speaks the link protocol.
+    pub fn connect_link(&mut self) -> ConnId {
+        let id = self.accept();
+        self.tell(Event::Connection(
+            id,
+            ConnEvent::Upgraded { target: "/".into(), protocol: Protocol::Link },
+        ));
         id
     }
 

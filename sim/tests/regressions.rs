@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use steadfast_core::command::{Close, Command, Reply};
 use steadfast_core::config::{BindPolicy, Config, UrlKey};
-use steadfast_core::event::{ConnEvent, Event, PusherEvent};
+use steadfast_core::event::{ConnEvent, Event, Protocol, PusherEvent};
 use steadfast_core::id::{ConnId, Key, MessageId, PusherId};
 use steadfast_core::record::{ConnRecord, DeliveryRecord, Dialect, PushRecord, Record};
 use steadfast_core::store::{Op, Retry};
@@ -64,7 +64,10 @@ fn message(counter: u64) -> MessageId {
 fn connect_to(world: &mut World, slot: u32, target: &str) -> ConnId {
     let id = ConnId { slot, generation: 0 };
     world.tell(Event::Connection(id, ConnEvent::Accepted));
-    world.tell(Event::Connection(id, ConnEvent::Upgraded { target: target.into() }));
+    world.tell(Event::Connection(
+        id,
+        ConnEvent::Upgraded { target: target.into(), protocol: Protocol::Legacy },
+    ));
     id
 }
 

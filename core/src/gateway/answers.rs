@@ -76,6 +76,7 @@ impl Gateway {
             (Pending::TrimDead(excess), Answer::Dead(DeadAnswer::Purged(count))) => {
                 self.on_dead_dropped(excess, count);
             }
+            (Pending::Link { conn, asked }, answer) => self.on_link_answer(conn, asked, answer),
             (Pending::Operator { mailbox, request, asked }, answer) => {
                 self.on_operator_answer(mailbox, request, asked, answer);
             }
@@ -270,6 +271,7 @@ impl Gateway {
                 let again = Pending::Bury { mailbox, ids, reason, at, attempt: attempt + 1 };
                 self.park(op, again, attempt);
             }
+            Pending::Link { conn, asked } => self.on_link_failed(conn, asked),
             Pending::Operator { mailbox, request, asked } => {
                 self.on_operator_failed(mailbox, request, asked, error);
             }
@@ -321,6 +323,7 @@ impl Gateway {
             Pending::Append(_)
             | Pending::Expire
             | Pending::TrimDead(_)
+            | Pending::Link { .. }
             | Pending::Operator { .. } => {
                 unreachable!("{pending:?} is never given again")
             }

@@ -39,7 +39,8 @@ impl Gateway {
         if others == 0 {
             self.registry.note_live(slot);
         }
-        let binding = Binding::new(slot, dialect, key.is_digits(), joined);
+        let is_web = key.is_digits() && dialect != Dialect::Link;
+        let binding = Binding::new(slot, dialect, is_web, joined);
         self.conn_mut(id).expect("an open connection binds").phase = Phase::Bound(binding);
         self.record_conn(id, ConnRecord::Bound { key: key.clone(), dialect, others });
         self.send_ping(id);
@@ -51,7 +52,9 @@ impl Gateway {
                 self.kick_others(slot, id);
             }
         }
-        self.await_backlog(slot, id, answer.map(|answer| Answer::Text(dialect, answer)));
+        if dialect != Dialect::Link {
+            self.await_backlog(slot, id, answer.map(|answer| Answer::Text(dialect, answer)));
+        }
         self.start_loading(slot);
         self.pump(slot);
     }

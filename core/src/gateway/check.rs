@@ -4,6 +4,7 @@ use super::Gateway;
 use crate::connection::Phase;
 use crate::mailbox::{KeyState, Standing};
 use crate::operations::Pending;
+use crate::record::Dialect;
 use crate::time::Time;
 
 /// How much a gateway holds.
@@ -53,7 +54,15 @@ impl Gateway {
 
     fn check_bindings(&self) {
         for conn in self.conns.iter().flatten() {
-            let Phase::Bound(binding) = &conn.phase else { continue };
+            let live = conn.link.as_ref().is_some_and(|link| link.live().is_some());
+            let Phase::Bound(binding) = &conn.phase else {
+                assert!(!live, "{} has been welcomed, and is not bound", conn.id);
+                continue;
+            };
+            assert_eq!(live, binding.dialect == Dialect::Link, "{} and its dialect", conn.id);
+            if let Some(link) = &conn.link {
+                link.check(binding.bytes_in_flight, binding.written_to);
+            }
             let mailbox = self.registry.get(binding.mailbox);
             assert!(mailbox.conns.contains(&conn.id), "the mailbox of {} lists it", conn.id);
             assert!(binding.written_to <= mailbox.end(), "{} is ahead of its mailbox", conn.id);

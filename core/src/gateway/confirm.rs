@@ -18,7 +18,7 @@ use crate::time::{Span, Time};
 const SLOWEST_BYTES_PER_SEC: u64 = 32 << 10;
 
 /// How long a slow line may take for so many bytes.
-fn transfer(bytes: u64) -> Span {
+pub(super) fn transfer(bytes: u64) -> Span {
     Span::from_micros(bytes.saturating_mul(1_000_000) / SLOWEST_BYTES_PER_SEC)
 }
 
@@ -37,7 +37,7 @@ impl Gateway {
             Speech::Pongs => true,
             Speech::Unproven(_) => false,
         };
-        if conn.pings.outstanding.is_some() {
+        if conn.pings.outstanding.is_some() || conn.link.is_some() {
             return;
         }
         let deadline = patience.after(pong_timeout + transfer(bytes));
@@ -58,10 +58,16 @@ impl Gateway {
         let delay = self.config.confirm_delay;
         let conn = self.conn_mut(id).expect("an open connection was written to");
         let sent_at = conn.pings.sent_at;
+        let is_link = conn.link.is_some();
         let (outstanding, mute) =
             (conn.pings.outstanding.is_some(), matches!(conn.pings.speech, Speech::Mute(_)));
         let binding = conn.binding_mut().expect("a bound connection was written to");
         if binding.uncovered_since == Time::NEVER {
+            return;
+        }
+        if is_link {
+            // Its application says what it has.
+            binding.uncovered_since = Time::NEVER;
             return;
         }
         if mute {
@@ -144,7 +150,7 @@ impl Gateway {
     }
 
     /// A connection has confirmed the entries below `mark`, which are `bytes`.
-    fn confirm(&mut self, id: ConnId, mark: u64, bytes: u64) {
+    pub(super) fn confirm(&mut self, id: ConnId, mark: u64, bytes: u64) {
         let now = self.now;
         let conn = self.conn_mut(id).expect("checked by the caller");
         let Some(binding) = conn.binding_mut() else { return };
@@ -243,7 +249,13 @@ impl Gateway {
     }
 
     /// Has the store forget confirmed messages, which are `bytes`.
-    fn forget_confirmed(&mut self, slot: u32, by: ConnId, ids: Vec<MessageId>, bytes: u64) {
+    pub(super) fn forget_confirmed(
+        &mut self,
+        slot: u32,
+        by: ConnId,
+        ids: Vec<MessageId>,
+        bytes: u64,
+    ) {
         let (Some(&first), Some(&last)) = (ids.first(), ids.last()) else {
             return self.reuse_ids(ids);
         };
@@ -265,7 +277,7 @@ impl Gateway {
     }
 
     /// Answers the push of a message that is confirmed before the store has answered.
-    fn promise_kept(&mut self, slot: u32, entry: &Entry) {
+    pub(super) fn promise_kept(&mut self, slot: u32, entry: &Entry) {
         let pending = entry.op.and_then(|op| self.operations.get_mut(op));
         let reply = match pending {
             Some(Pending::Append(append)) => append.reply.take(),

@@ -25,6 +25,9 @@ const BACKLOG_PATIENCE: Span = Span::from_secs(1);
 /// dead letters are counted before their time.
 pub(super) const SWEEP_LIMIT: u32 = 1_000;
 
+/// A link client is closed when it is silent for so many heartbeats.
+const MISSED_HEARTBEATS: u64 = 3;
+
 /// How often dead letters are checked for age and number.
 const DEAD_SWEEP_INTERVAL: Span = Span::from_secs(60);
 
@@ -127,23 +130,33 @@ impl Gateway {
         let pong = conn.pings.deadline().map_or(Time::NEVER, |deadline| self.real(deadline));
         let backlog = conn.binding().and_then(|binding| binding.backlog.as_ref());
         let backlog = backlog.map_or(Time::NEVER, |b| b.progress_at + BACKLOG_PATIENCE);
+        let link = conn.link.as_ref();
+        let link = link.and_then(|link| link.deadline()).map_or(Time::NEVER, |at| self.real(at));
         let silence = match conn.phase {
             Phase::Closing(..) => return Time::NEVER,
             Phase::Opening => self.config.handshake_timeout,
             Phase::Unbound | Phase::Bound(_) if self.asks_when_idle(conn) => {
                 self.config.idle_timeout.divided_by(2)
             }
-            Phase::Unbound | Phase::Bound(_) => self.config.idle_timeout,
+            Phase::Unbound | Phase::Bound(_) => self.idle_timeout(conn),
         };
         let idle = self.real(conn.heard_at.after(silence));
-        idle.min(pong).min(backlog).min(self.confirm_due(conn))
+        idle.min(pong).min(backlog).min(self.confirm_due(conn)).min(link)
+    }
+
+    /// How long a connection may be silent.
+    fn idle_timeout(&self, conn: &Connection) -> Span {
+        match conn.link {
+            Some(_) => self.config.link_heartbeat.times(MISSED_HEARTBEATS),
+            None => self.config.idle_timeout,
+        }
     }
 
     /// Whether the connection is to be asked for a sign of life before it is given up.
     fn asks_when_idle(&self, conn: &Connection) -> bool {
         let mute = matches!(conn.pings.speech, Speech::Mute(_));
         let asked = conn.idle_pinged || conn.pings.outstanding.is_some() || mute;
-        !asked && !conn.binding().is_some_and(|binding| binding.digits)
+        !asked && conn.link.is_none() && !conn.binding().is_some_and(|binding| binding.digits)
     }
 
     /// Sets a connection's timer, if its deadline has become earlier.
@@ -187,10 +200,17 @@ impl Gateway {
             if silent >= self.config.handshake_timeout {
                 self.close(id, Close::HandshakeOverdue);
             }
-        } else if silent >= self.config.idle_timeout {
+        } else if silent >= self.idle_timeout(conn) {
             let key = self.key_of(id);
             self.record_conn(id, ConnRecord::IdleTimedOut { key, silent });
             self.close(id, Close::Idle);
+        } else if conn
+            .link
+            .as_ref()
+            .and_then(|link| link.deadline())
+            .is_some_and(|at| at <= patience)
+        {
+            self.on_link_overdue(id);
         } else {
             if conn.pings.deadline().is_some_and(|deadline| deadline <= patience) {
                 self.on_pong_overdue(id);

@@ -1,6 +1,7 @@
 //! How messages get to connections: the window, loading, writing.
 
 use super::Gateway;
+use super::confirm::transfer;
 use crate::command::{Command, FrameKind};
 use crate::config::BindPolicy;
 use crate::connection::Until;
@@ -97,7 +98,7 @@ impl Gateway {
 
     /// Writes one entry to a connection.
     pub(super) fn write_entry(&mut self, slot: u32, id: ConnId, number: u64) {
-        let now = self.now;
+        let (now, patience, ack_timeout) = (self.now, self.patience(), self.config.ack_timeout);
         let entry =
             self.mailbox(slot).entry_mut(number).expect("only entries of the window are written");
         debug_assert_eq!(entry.standing, Standing::Ready, "only ready entries are written");
@@ -106,14 +107,21 @@ impl Gateway {
         let waited = entry.position.is_some();
         let bytes = payload.len() as u64;
         let conn = self.conn_mut(id).expect("a mailbox lists open connections");
-        conn.count_out(payload.len());
+        let frame = match &mut conn.link {
+            None => payload,
+            Some(link) => {
+                let ack_by = patience.after(ack_timeout + transfer(bytes));
+                link.write(number, message, &payload, tries, ack_by)
+            }
+        };
+        conn.count_out(frame.len());
         let binding = conn.binding_mut().expect("a mailbox lists bound connections");
         binding.skip_to(number);
         binding.written_to = number + 1;
         binding.bytes_in_flight += bytes;
         binding.uncovered_since = binding.uncovered_since.min(now);
         binding.progress(now);
-        self.emit(Command::Send { conn: id, kind: FrameKind::Text, payload });
+        self.emit(Command::Send { conn: id, kind: FrameKind::Text, payload: frame });
         if waited {
             let key = self.registry.get(slot).key.clone();
             self.record_delivery(key, DeliveryRecord::Written { id: message, conn: id, tries });

@@ -6,7 +6,7 @@ use crate::config::{Detail, WebActivity};
 use crate::connection::{Answer, Connection, Phase};
 use crate::dialect::inbound::{self, DeviceMessage, Echo, Message, MonitorMessage, Standing};
 use crate::dialect::{self, answer, url};
-use crate::event::{CloseCause, ConnEvent};
+use crate::event::{CloseCause, ConnEvent, Protocol};
 use crate::id::{ConnId, Key};
 use crate::record::{ConnRecord, Dialect, Record};
 use bytestring::ByteString;
@@ -24,7 +24,7 @@ impl Gateway {
         }
         match event {
             ConnEvent::Accepted => {}
-            ConnEvent::Upgraded { target } => self.on_upgraded(id, &target),
+            ConnEvent::Upgraded { target, protocol } => self.on_upgraded(id, &target, protocol),
             ConnEvent::TextReceived(text) => self.on_text(id, &text),
             ConnEvent::BinaryReceived(data) => match ByteString::try_from(data.clone()) {
                 Ok(text) => self.on_text(id, &text),
@@ -61,7 +61,7 @@ impl Gateway {
         }
     }
 
-    fn on_upgraded(&mut self, id: ConnId, target: &str) {
+    fn on_upgraded(&mut self, id: ConnId, target: &str, protocol: Protocol) {
         let patience = self.patience();
         let conn = self.conn_mut(id).expect("checked by the caller");
         if !matches!(conn.phase, Phase::Opening) {
@@ -69,6 +69,9 @@ impl Gateway {
         }
         conn.phase = Phase::Unbound;
         conn.heard_at = patience;
+        if protocol == Protocol::Link {
+            return self.open_link(id);
+        }
         if let Some(key) = url::key(target, self.config.url_key) {
             let message = inbound::read(&key, Standing::Unbound, self.config.dialects);
             let dialect = match message {
@@ -82,12 +85,18 @@ impl Gateway {
 
     fn on_binary(&mut self, id: ConnId, data: bytes::Bytes) {
         self.heard_message(id, data.len());
+        if self.conn(id).is_some_and(|conn| conn.link.is_some()) {
+            return self.refuse_frame(id, "a binary message that is not UTF-8", &data);
+        }
         let key = self.key_of(id);
         self.record_conn(id, ConnRecord::Received { key, content: data });
     }
 
     fn on_text(&mut self, id: ConnId, text: &ByteString) {
         self.heard_message(id, text.len());
+        if self.conn(id).is_some_and(|conn| conn.link.is_some()) {
+            return self.on_link_text(id, text);
+        }
         let trimmed = text.slice_ref(dialect::trim(text));
         let conn = self.conn(id).expect("checked by the caller");
         let dialects = self.config.dialects;
@@ -99,9 +108,11 @@ impl Gateway {
                 let key = &self.registry.get(binding.mailbox).key;
                 let standing = match binding.dialect {
                     Dialect::Device => Standing::Device(key),
-                    Dialect::Web | Dialect::Office | Dialect::Monitor | Dialect::Other => {
-                        Standing::Bound(key)
-                    }
+                    Dialect::Web
+                    | Dialect::Office
+                    | Dialect::Monitor
+                    | Dialect::Other
+                    | Dialect::Link => Standing::Bound(key),
                 };
                 (inbound::read(&trimmed, standing, dialects), Some(key.clone()))
             }
@@ -309,11 +320,13 @@ impl Gateway {
             return;
         }
         let key = self.key_of(id);
+        self.explain_close(id, close);
         self.emit(Command::Close { conn: id, close });
         self.unbind(id);
         let conn = self.conn_mut(id).expect("it was there");
         conn.phase = Phase::Closing(close, key);
         conn.pings.outstanding = None;
+        conn.link = None;
         let mut armed = conn.armed;
         self.timers.disarm(crate::timers::Owner::Connection(id.slot), &mut armed);
         self.conn_mut(id).expect("it was there").armed = armed;

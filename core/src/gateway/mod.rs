@@ -1,8 +1,9 @@
 //! The gateway: takes events, gives commands, and is driven by nothing else.
 //!
-//! This module only dispatches. What happens on a client's connection is in `inbound` and `bind`,
-//! what a back end asks for in `push`, how messages get to connections in `deliver`, how they are
-//! confirmed in `confirm`, what operators ask for in `operator`, what the store says in `answers`, and what time brings in `deadlines`.
+//! This module only dispatches. What happens on a client's connection is in `inbound` and `bind`, or
+//! in `link` and `session` where it speaks the link protocol, what a back end asks for in `push`, how
+//! messages get to connections in `deliver`, how they are confirmed in `confirm`, what operators ask
+//! for in `operator`, what the store says in `answers`, and what time brings in `deadlines`.
 //!
 //! Invariants: `handle` never fails (a wrong peer is closed, a wrong core panics); the commands of
 //! one event are complete and in order; nothing here grows with the number of connections but the
@@ -15,8 +16,10 @@ mod confirm;
 mod deadlines;
 mod deliver;
 mod inbound;
+mod link;
 mod operator;
 mod push;
+mod session;
 #[cfg(test)]
 mod tests;
 
@@ -163,6 +166,7 @@ impl Gateway {
 
     fn on_shutdown(&mut self) {
         self.running = Running::Stopping;
+        self.give_slots();
         for slot in 0..self.conns.len() {
             if let Some(conn) = &self.conns[slot] {
                 self.close(conn.id, Close::GoingAway);
@@ -223,8 +227,11 @@ impl Gateway {
         match event {
             Event::Connection(id, _) => self.key_of(*id),
             Event::Answered(op, _) => {
-                let mailbox = self.operations.get(*op)?.mailbox()?;
-                Some(self.registry.get(mailbox).key.clone())
+                let operation = self.operations.get(*op)?;
+                if let Pending::Link { conn, .. } = operation {
+                    return self.key_of(*conn);
+                }
+                Some(self.registry.get(operation.mailbox()?).key.clone())
             }
             Event::Operator(_, request) => request.key().cloned(),
             Event::Pusher(..) | Event::DeadlineReached | Event::ShutdownRequested => None,

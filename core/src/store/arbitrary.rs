@@ -79,14 +79,14 @@ pub fn time_of(op: &Op) -> Option<Time> {
         Op::Bury { at, .. } => Some(*at),
         Op::Expire { now, .. } => Some(*now),
         Op::Claim(ClaimOp::Renew { now, .. } | ClaimOp::Claim { now, .. }) => Some(*now),
-        Op::Session(SessionOp::Get { now, .. }) | Op::Find { now, .. } => Some(*now),
+        Op::Session(SessionOp::Get { now, .. } | SessionOp::Put { now, .. })
+        | Op::Find { now, .. } => Some(*now),
         Op::Load { .. }
         | Op::Remove { .. }
         | Op::Retry { .. }
         | Op::Claim(ClaimOp::Release { .. })
         | Op::Dead(_)
         | Op::Queue(_)
-        | Op::Session(SessionOp::Put(_))
         | Op::Device(_) => None,
     }
 }
@@ -218,7 +218,7 @@ fn session() -> impl Strategy<Value = SessionOp> {
         expires_at,
     });
     prop_oneof![
-        put.prop_map(SessionOp::Put),
+        put.prop_map(|session| SessionOp::Put { session, now: Time::EPOCH }),
         (0..3_u64).prop_map(|id| SessionOp::Get { id: text("session", id), now: Time::EPOCH }),
     ]
 }
@@ -330,9 +330,9 @@ fn settle_times(op: Op, now: u64) -> Op {
             ClaimOp::Release { key, epoch } => ClaimOp::Release { key, epoch },
         }),
         Op::Dead(op) => Op::Dead(settle_dead(op, later, earlier)),
-        Op::Session(SessionOp::Put(session)) => {
+        Op::Session(SessionOp::Put { session, now: _ }) => {
             let expires_at = later(session.expires_at);
-            Op::Session(SessionOp::Put(Session { expires_at, ..session }))
+            Op::Session(SessionOp::Put { session: Session { expires_at, ..session }, now })
         }
         Op::Session(SessionOp::Get { id, now: _ }) => Op::Session(SessionOp::Get { id, now }),
         Op::Find { key, target, now: _ } => Op::Find { key, target, now },

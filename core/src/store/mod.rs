@@ -326,8 +326,15 @@ pub enum Target {
 #[derive(Clone, Debug, PartialEq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum SessionOp {
-    /// Keep a session, replacing the one of the same id; answered with [`Answer::SessionKept`].
-    Put(Session),
+    /// Keep a session, replacing the one of the same id unless that has not expired and more has
+    /// been applied to it: two nodes may have the same session, and ops come in one order only.
+    /// Answered with [`Answer::SessionKept`] in both cases.
+    Put {
+        /// The session.
+        session: Session,
+        /// The time now.
+        now: Time,
+    },
     /// Read a session that has not expired; answered with [`Answer::SessionFound`].
     Get {
         /// Which one.

@@ -48,9 +48,9 @@ impl ClientCodec {
         match &mut self.state {
             State::Opening(codec) => match codec.next(input, out) {
                 Ok(None) => None,
-                Ok(Some(target)) => {
+                Ok(Some((target, protocol))) => {
                     self.state = State::Open(WebSocketCodec::default());
-                    Some(ConnEvent::Upgraded { target })
+                    Some(ConnEvent::Upgraded { target, protocol })
                 }
                 Err(Refusal { status, reason }) => {
                     self.state = State::Closed;
@@ -134,7 +134,7 @@ impl ClientCodec {
 fn refusal(close: Close) -> Refusal {
     let status = match close {
         Close::HandshakeOverdue | Close::Idle | Close::PongOverdue => 408,
-        Close::KeyTooLong | Close::KeyReserved => 400,
+        Close::KeyTooLong | Close::KeyReserved | Close::Link(_) => 400,
         Close::Kicked | Close::TooManyConnections | Close::GoingAway => 503,
     };
     Refusal { status, reason: close.reason().into() }

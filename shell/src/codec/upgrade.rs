@@ -1,8 +1,8 @@
 //! The HTTP request that becomes a WebSocket, and its answer.
 //!
 //! The request is read by httparse, once its end has come, and answered with tungstenite's
-//! `create_response`. No extension and no subprotocol is agreed to. A request that cannot be
-//! upgraded gets a status and one line of text saying what is wrong with it.
+//! `create_response`. No extension is agreed to, and of subprotocols that of the link protocol. A
+//! request that cannot be upgraded gets a status and one line of text saying what is wrong with it.
 //!
 //! Invariants: at most [`MAX_HEAD`] bytes are kept; every byte is scanned once; a request is parsed
 //! once, at the empty line that ends it.
@@ -10,9 +10,12 @@
 use bytestring::ByteString;
 use std::borrow::Cow;
 use std::io::Write;
+use steadfast_core::dialect::link::SUBPROTOCOL;
+use steadfast_core::event::Protocol;
 use tungstenite::handshake::server::{Request, create_response, write_response};
 use tungstenite::http::header::{
-    CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use tungstenite::http::{HeaderMap, StatusCode};
 
@@ -30,6 +33,9 @@ pub struct Refusal {
     pub reason: Cow<'static, str>,
 }
 
+/// What a request that is upgraded leads to: its target, and what is spoken.
+type Agreed = (ByteString, Protocol);
+
 /// Collects a request until it is complete, then answers it.
 #[derive(Debug, Default)]
 pub struct UpgradeCodec {
@@ -39,7 +45,8 @@ pub struct UpgradeCodec {
 
 impl UpgradeCodec {
     /// Takes bytes of the request from `input` and leaves what follows the request. Once it is
-    /// complete, its answer is appended to `out` and its target returned.
+    /// complete, its answer is appended to `out`, and its target returned with what is spoken from
+    /// now on.
     ///
     /// # Errors
     /// Why the request cannot be upgraded; the answer that says so is in `out`.
@@ -47,7 +54,7 @@ impl UpgradeCodec {
         &mut self,
         input: &mut &[u8],
         out: &mut Vec<u8>,
-    ) -> Result<Option<ByteString>, Refusal> {
+    ) -> Result<Option<Agreed>, Refusal> {
         let outcome = self.take(input, out);
         if let Err(refusal) = &outcome {
             *input = &[];
@@ -57,11 +64,7 @@ impl UpgradeCodec {
         outcome
     }
 
-    fn take(
-        &mut self,
-        input: &mut &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<Option<ByteString>, Refusal> {
+    fn take(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<Option<Agreed>, Refusal> {
         if let Some(&first) = self.begun.first().or(input.first())
             && !(first.is_ascii_alphabetic() || first == b'\r' || first == b'\n')
         {
@@ -73,9 +76,9 @@ impl UpgradeCodec {
             // The whole request in one piece needs no memory of its own.
             let mut from = 0;
             while let Some(end) = end_of_head(&input[..room], from) {
-                if let Some(target) = answer(&input[..end], out)? {
+                if let Some(agreed) = answer(&input[..end], out)? {
                     *input = &input[end..];
-                    return Ok(Some(target));
+                    return Ok(Some(agreed));
                 }
                 from = end;
             }
@@ -83,10 +86,10 @@ impl UpgradeCodec {
         self.begun.extend_from_slice(&input[..room]);
         let mut from = if old == 0 { room } else { old };
         while let Some(end) = end_of_head(&self.begun, from) {
-            if let Some(target) = answer(&self.begun[..end], out)? {
+            if let Some(agreed) = answer(&self.begun[..end], out)? {
                 *input = &input[end - old..];
                 self.begun = Vec::new();
-                return Ok(Some(target));
+                return Ok(Some(agreed));
             }
             from = end;
         }
@@ -112,7 +115,7 @@ fn refusal(status: StatusCode, reason: impl Into<Cow<'static, str>>) -> Refusal 
 }
 
 /// Reads a request that ends with an empty line; `None` when that line only stands before it.
-fn answer(head: &[u8], out: &mut Vec<u8>) -> Result<Option<ByteString>, Refusal> {
+fn answer(head: &[u8], out: &mut Vec<u8>) -> Result<Option<Agreed>, Refusal> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut fields);
     match parsed.parse(head) {
@@ -136,21 +139,29 @@ fn answer(head: &[u8], out: &mut Vec<u8>) -> Result<Option<ByteString>, Refusal>
     let mut request = Request::new(());
     *request.headers_mut() = relevant_headers(parsed.headers)?;
     check(request.headers())?;
-    let response = create_response(&request)
+    let mut response = create_response(&request)
         .map_err(|error| refusal(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let mut protocol = Protocol::Legacy;
+    if lists(request.headers(), &SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
+        protocol = Protocol::Link;
+        let name = HeaderValue::from_static(SUBPROTOCOL);
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
+    }
     write_response(out, &response)
         .map_err(|error| refusal(StatusCode::BAD_REQUEST, error.to_string()))?;
-    Ok(Some(ByteString::from(parsed.path.unwrap_or_default())))
+    Ok(Some((ByteString::from(parsed.path.unwrap_or_default()), protocol)))
 }
 
-/// The header fields that the upgrade looks at; lists spread over several fields are joined.
+/// The header fields that the upgrade looks at.
+const RELEVANT: [HeaderName; 5] =
+    [CONNECTION, UPGRADE, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, SEC_WEBSOCKET_PROTOCOL];
+
+/// Their values; lists spread over several fields are joined.
 fn relevant_headers(fields: &[httparse::Header<'_>]) -> Result<HeaderMap, Refusal> {
-    let mut headers = HeaderMap::with_capacity(4);
+    let mut headers = HeaderMap::with_capacity(RELEVANT.len());
     for field in fields {
-        let Some(name) = [CONNECTION, UPGRADE, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION]
-            .into_iter()
-            .find(|name| field.name.eq_ignore_ascii_case(name.as_str()))
-        else {
+        let find = |name: &HeaderName| field.name.eq_ignore_ascii_case(name.as_str());
+        let Some(name) = RELEVANT.into_iter().find(find) else {
             continue;
         };
         let joined = match headers.get(&name) {
@@ -216,7 +227,11 @@ mod tests {
                         Upgrade: WebSocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
                         Sec-WebSocket-Version: 13\r\n\r\n";
 
-    type Outcome = (Result<Option<ByteString>, Refusal>, Vec<u8>, Vec<u8>);
+    type Outcome = (Result<Option<Agreed>, Refusal>, Vec<u8>, Vec<u8>);
+
+    fn legacy() -> Result<Option<Agreed>, Refusal> {
+        Ok(Some(("/ws/a?b=%20".into(), Protocol::Legacy)))
+    }
 
     /// The outcome, what was written, and what was left of the input.
     fn run<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Outcome {
@@ -247,7 +262,7 @@ mod tests {
         for (before, after) in [("", ""), ("\r\n", "\x01\x02\r\n\r\n")] {
             let bytes = format!("{before}{GOOD}{after}");
             let (outcome, out, rest) = check_all_splits(bytes.as_bytes());
-            assert_eq!(outcome, Ok(Some(ByteString::from("/ws/a?b=%20"))));
+            assert_eq!(outcome, legacy());
             assert_eq!(rest, after.as_bytes());
             let out = String::from_utf8(out).unwrap();
             assert!(out.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{out}");
@@ -268,7 +283,26 @@ mod tests {
             ("Host: x", "Host: x\r\nSec-WebSocket-Extensions: permessage-deflate\r\nOrigin: null"),
         ] {
             let (outcome, _, _) = check_all_splits(GOOD.replace(from, to).as_bytes());
-            assert_eq!(outcome, Ok(Some(ByteString::from("/ws/a?b=%20"))), "{from:?} → {to:?}");
+            assert_eq!(outcome, legacy(), "{from:?} → {to:?}");
+        }
+    }
+
+    #[test]
+    fn the_link_protocol_is_agreed_to_and_no_other() {
+        let field = "Host: x\r\nSec-WebSocket-Protocol: ";
+        for (protocols, protocol) in [
+            ("steadfast.v1", Protocol::Link),
+            ("chat, steadfast.v1", Protocol::Link),
+            ("chat\r\nSec-WebSocket-Protocol: steadfast.v1", Protocol::Link),
+            ("steadfast.v2", Protocol::Legacy),
+            ("chat", Protocol::Legacy),
+        ] {
+            let request = GOOD.replace("Host: x", &format!("{field}{protocols}"));
+            let (outcome, out, _) = check_all_splits(request.as_bytes());
+            assert_eq!(outcome, Ok(Some(("/ws/a?b=%20".into(), protocol))), "{protocols}");
+            let out = String::from_utf8(out).unwrap();
+            let agreed = out.contains("sec-websocket-protocol: steadfast.v1\r\n");
+            assert_eq!(agreed, protocol == Protocol::Link, "{out}");
         }
     }
 

@@ -135,6 +135,18 @@ impl Field for String {
     }
 }
 
+/// Texts between commas.
+impl Field for Vec<String> {
+    fn to_value(&self) -> Value {
+        if self.is_empty() { Value::Unset } else { Value::Text(self.join(",")) }
+    }
+    fn from_value(value: &Value) -> Self {
+        let Value::Text(text) = value else { return Self::new() };
+        let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty());
+        texts.map(str::to_owned).collect()
+    }
+}
+
 impl Field for Option<String> {
     fn to_value(&self) -> Value {
         self.clone().map_or(Value::Unset, Value::Text)

@@ -35,6 +35,8 @@ pub enum Section {
     Keys,
     /// Back ends.
     Pushes,
+    /// Clients of the link protocol.
+    Links,
     /// Messages on their way.
     Delivery,
     /// The log.
@@ -45,11 +47,12 @@ pub enum Section {
 
 impl Section {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Process,
         Self::Connections,
         Self::Keys,
         Self::Pushes,
+        Self::Links,
         Self::Delivery,
         Self::Logs,
         Self::Recording,
@@ -63,6 +66,7 @@ impl Section {
             Self::Connections => "Connections",
             Self::Keys => "Keys",
             Self::Pushes => "Pushes",
+            Self::Links => "Link protocol",
             Self::Delivery => "Delivery",
             Self::Logs => "Logs",
             Self::Recording => "Recording",
@@ -293,6 +297,37 @@ pub static SETTINGS: &[Setting] = &[
         core.dedup_window,
         Kind::Duration(Span::ZERO, YEAR),
         "For how long equal pushes are merged and idempotency ids known"
+    ),
+    row!(
+        Links,
+        core.link_heartbeat,
+        Kind::Duration(SECOND, HOUR),
+        "How often a link client sends something; it is disconnected after three times as long"
+    ),
+    row!(
+        Links,
+        core.ack_timeout,
+        Kind::Duration(SECOND, HOUR),
+        "A message unacknowledged for this long ends the connection"
+    ),
+    row!(
+        Links,
+        core.session_keep,
+        Kind::Duration(SECOND, YEAR),
+        "How long the session of a client that is away is kept"
+    ),
+    row!(Links, core.max_context, Kind::Size(2, 16 << 20), "The longest context of a session"),
+    row!(
+        Links,
+        core.endpoints,
+        Kind::Text("URLS"),
+        "Where else clients are told to connect, separated by commas; unset: nowhere"
+    ),
+    row!(
+        Links,
+        core.reconnect_rate,
+        Kind::Count(1, 1_000_000),
+        "How many clients a second are asked to come back after a stop"
     ),
     row!(
         Delivery,

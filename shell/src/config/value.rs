@@ -297,6 +297,7 @@ pub(super) const SWITCHED: [Dialect; 4] =
     [Dialect::Web, Dialect::Office, Dialect::Device, Dialect::Monitor];
 
 /// The dialects that bind keys, which monitors never do.
-const BINDING_DIALECTS: &[&str] = &["web", "office", "device", "other"];
+const BINDING_DIALECTS: &[&str] = &["web", "office", "device", "other", "link"];
 
-const BOUND_BY: [Dialect; 4] = [Dialect::Web, Dialect::Office, Dialect::Device, Dialect::Other];
+const BOUND_BY: [Dialect; 5] =
+    [Dialect::Web, Dialect::Office, Dialect::Device, Dialect::Other, Dialect::Link];

@@ -10,7 +10,9 @@ use crate::journal::Trouble;
 use steadfast_core::command::Close;
 use steadfast_core::event::CloseCause;
 use steadfast_core::id::{ConnId, Key, PusherId};
-use steadfast_core::record::{ConnRecord, DeliveryRecord, PushRecord, Record, StoreRecord, Totals};
+use steadfast_core::record::{
+    ConnRecord, DeliveryRecord, LinkRecord, PushRecord, Record, StoreRecord, Totals,
+};
 use steadfast_core::time::Time;
 
 /// Declares one event.
@@ -95,9 +97,25 @@ fn connection(head: Head, conn: ConnId, record: &ConnRecord) {
             connId = id, uid = uid(key.as_ref()), unconfirmed),
         ConnRecord::PongUnsupported { key } => emit!(INFO connection head,
             connId = id, uid = &**key),
+        ConnRecord::Link { key, record } => link(head, id, key.as_ref(), record),
         ConnRecord::Closed { key, cause, close, totals } => {
             closed(head, id, key.as_ref(), cause, *close, totals);
         }
+    }
+}
+
+fn link(head: Head, id: &str, key: Option<&Key>, record: &LinkRecord) {
+    match record {
+        LinkRecord::Welcomed { session, origin, missed } => emit!(INFO connection head,
+            connId = id, uid = uid(key), session = &**session, origin = origin.name(), missed),
+        LinkRecord::OpsStored { applied } => emit!(DEBUG connection head,
+            connId = id, uid = uid(key), applied),
+        LinkRecord::AckOverdue { unconfirmed } => emit!(INFO connection head,
+            connId = id, uid = uid(key), unconfirmed),
+        LinkRecord::AckStray { id: message } => emit!(DEBUG connection head,
+            connId = id, uid = uid(key), content = message.as_bytes().as_ref()),
+        LinkRecord::BadFrame { reason, content } => emit!(WARN connection head,
+            connId = id, uid = uid(key), content = &content[..], reason),
     }
 }
 

@@ -4,7 +4,9 @@
 use crate::config::LogLevel;
 use crate::journal::Trouble;
 use steadfast_core::config::Detail;
-use steadfast_core::record::{ConnRecord, DeliveryRecord, PushRecord, Record, StoreRecord};
+use steadfast_core::record::{
+    ConnRecord, DeliveryRecord, LinkRecord, PushRecord, Record, StoreRecord,
+};
 
 /// The level that has to be configured for the record to be logged.
 #[must_use]
@@ -44,6 +46,11 @@ fn of_connection(record: &ConnRecord) -> LogLevel {
         | ConnRecord::PongUnsupported { .. }
         | ConnRecord::Closed { .. } => LogLevel::Info,
         ConnRecord::BindRefused { .. } => LogLevel::Warn,
+        ConnRecord::Link { record, .. } => match record {
+            LinkRecord::OpsStored { .. } | LinkRecord::AckStray { .. } => LogLevel::Debug,
+            LinkRecord::Welcomed { .. } | LinkRecord::AckOverdue { .. } => LogLevel::Info,
+            LinkRecord::BadFrame { .. } => LogLevel::Warn,
+        },
     }
 }
 

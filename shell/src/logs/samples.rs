@@ -5,7 +5,8 @@ use steadfast_core::command::{Close, FailReason};
 use steadfast_core::event::CloseCause;
 use steadfast_core::id::{ConnId, Key, MessageId, OpId, PusherId};
 use steadfast_core::record::{
-    ConnRecord, DeathReason, DeliveryRecord, Dialect, PushRecord, Record, StoreRecord, Totals,
+    ConnRecord, DeathReason, DeliveryRecord, Dialect, LinkRecord, PushRecord, Record,
+    SessionOrigin, StoreRecord, Totals,
 };
 use steadfast_core::time::Span;
 
@@ -15,6 +16,7 @@ pub(super) type Sample = (Record, &'static str, &'static str);
 pub(super) fn all() -> Vec<Sample> {
     let mut samples = Vec::new();
     samples.extend(connections());
+    samples.extend(links());
     samples.extend(closes());
     samples.extend(pushes());
     samples.extend(deliveries());
@@ -104,6 +106,34 @@ fn connections() -> Vec<Sample> {
             " connId=c3.1 uid=5 unconfirmed=3",
         ),
         (conn(ConnRecord::PongUnsupported { key: key() }), "no pong", " connId=c3.1 uid=5"),
+    ]
+}
+
+fn links() -> Vec<Sample> {
+    let link = |record| conn(ConnRecord::Link { key: Some(key()), record });
+    let (session, origin) = ("5e".into(), SessionOrigin::Resumed);
+    vec![
+        (
+            link(LinkRecord::Welcomed { session, origin, missed: 2 }),
+            "session",
+            " connId=c3.1 uid=5 session=5e origin=resumed missed=2",
+        ),
+        (link(LinkRecord::OpsStored { applied: 7 }), "op", " connId=c3.1 uid=5 applied=7"),
+        (
+            link(LinkRecord::AckOverdue { unconfirmed: 3 }),
+            "ack timeout",
+            " connId=c3.1 uid=5 unconfirmed=3",
+        ),
+        (
+            link(LinkRecord::AckStray { id: "1-9".into() }),
+            "ack stray",
+            " connId=c3.1 uid=5 content=1-9",
+        ),
+        (
+            link(LinkRecord::BadFrame { reason: "not a JSON object", content: content("7") }),
+            "bad frame",
+            " connId=c3.1 uid=5 content=7 reason=\"not a JSON object\"",
+        ),
     ]
 }
 

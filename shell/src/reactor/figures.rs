@@ -210,7 +210,8 @@ impl Figures {
             | ConnRecord::StandbyTookOver { .. }
             | ConnRecord::IdleTimedOut { .. }
             | ConnRecord::PongOverdue { .. }
-            | ConnRecord::PongUnsupported { .. } => {}
+            | ConnRecord::PongUnsupported { .. }
+            | ConnRecord::Link { .. } => {}
         }
     }
 

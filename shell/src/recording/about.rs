@@ -142,7 +142,7 @@ fn op_key(op: &Op) -> Option<&Key> {
         | Op::Dead(DeadOp::Requeue { key, .. })
         | Op::Queue(QueueOp::Messages { key, .. } | QueueOp::Purge { key, .. }) => Some(key),
         Op::Dead(DeadOp::List { filter, .. } | DeadOp::Purge { filter, .. }) => filter.key.as_ref(),
-        Op::Session(SessionOp::Put(session)) => Some(&session.key),
+        Op::Session(SessionOp::Put { session, .. }) => Some(&session.key),
         Op::Expire { .. }
         | Op::Claim(ClaimOp::Renew { .. })
         | Op::Dead(DeadOp::Trim { .. })
@@ -161,6 +161,7 @@ fn record_key(record: &Record) -> Option<&Key> {
             | ConnRecord::HeartbeatAnswered { key, .. }
             | ConnRecord::IdleTimedOut { key, .. }
             | ConnRecord::PongOverdue { key, .. }
+            | ConnRecord::Link { key, .. }
             | ConnRecord::Closed { key, .. } => key.as_ref(),
             ConnRecord::Bound { key, .. }
             | ConnRecord::TakenOver { key, .. }

@@ -21,7 +21,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use steadfast_core::command::Command;
 use steadfast_core::config::Config;
-use steadfast_core::event::{CloseCause, ConnEvent, Event, PusherEvent};
+use steadfast_core::event::{CloseCause, ConnEvent, Event, Protocol, PusherEvent};
 use steadfast_core::gateway::Gateway;
 use steadfast_core::id::{ConnId, PusherId};
 use steadfast_core::record::Record;
@@ -86,7 +86,7 @@ impl Session {
     fn client(&mut self, key: &str) -> ConnId {
         let id = ConnId { slot: self.conns, generation: 0 };
         self.conns += 1;
-        let upgraded = ConnEvent::Upgraded { target: "/".into() };
+        let upgraded = ConnEvent::Upgraded { target: "/".into(), protocol: Protocol::Legacy };
         for event in [ConnEvent::Accepted, upgraded, ConnEvent::TextReceived(key.into())] {
             self.tell(Event::Connection(id, event));
         }

@@ -7,7 +7,7 @@ use crate::schedule::{Delivered, Pongs, Push};
 use bytes::Bytes;
 use bytestring::ByteString;
 use std::collections::VecDeque;
-use steadfast_core::event::{CloseCause, ConnEvent, Event, PusherEvent};
+use steadfast_core::event::{CloseCause, ConnEvent, Event, Protocol, PusherEvent};
 use steadfast_core::id::{ConnId, PusherId};
 use steadfast_core::link::legacy::{LinkCommand, LinkEvent, LinkState};
 
@@ -170,7 +170,10 @@ impl Run<'_> {
         let id = self.sockets.open(Some(index));
         self.clients[index as usize].socket = Some(id);
         self.arrive(Event::Connection(id, ConnEvent::Accepted));
-        self.arrive(Event::Connection(id, ConnEvent::Upgraded { target: "/".into() }));
+        self.arrive(Event::Connection(
+            id,
+            ConnEvent::Upgraded { target: "/".into(), protocol: Protocol::Legacy },
+        ));
         if !well {
             self.ail(index);
         }

@@ -4,7 +4,7 @@
 
 use super::{Happening, Run};
 use crate::schedule::{Delivered, Intrusion};
-use steadfast_core::event::{CloseCause, ConnEvent};
+use steadfast_core::event::{CloseCause, ConnEvent, Protocol};
 
 impl Run<'_> {
     /// A socket is opened, and this is what comes of it.
@@ -14,7 +14,7 @@ impl Run<'_> {
         }
         let id = self.sockets.open(None);
         self.note(0, Happening::ToGateway(id, ConnEvent::Accepted));
-        let upgraded = || ConnEvent::Upgraded { target: "/".into() };
+        let upgraded = || ConnEvent::Upgraded { target: "/".into(), protocol: Protocol::Legacy };
         match intrusion {
             Intrusion::Silence => {}
             Intrusion::HalfUpgrade => {

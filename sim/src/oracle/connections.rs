@@ -171,7 +171,7 @@ impl Judge {
             Close::HandshakeOverdue => self.demand(Oracle::Idleness, !sound, || {
                 format!("{id} is closed for its handshake, and its client is well")
             }),
-            Close::Kicked | Close::TooManyConnections | Close::GoingAway => {}
+            Close::Kicked | Close::TooManyConnections | Close::GoingAway | Close::Link(_) => {}
         }
         self.demand(Oracle::Clean, !self.clean || !sound, || {
             format!("{id} is closed ({}), and everything works", close.reason())
@@ -345,7 +345,8 @@ impl Judge {
             | ConnRecord::TakenOver { .. }
             | ConnRecord::StandbyTookOver { .. }
             | ConnRecord::IdleTimedOut { .. }
-            | ConnRecord::PongOverdue { .. } => {}
+            | ConnRecord::PongOverdue { .. }
+            | ConnRecord::Link { .. } => {}
         }
     }
 

@@ -597,6 +597,7 @@ fn closing(record: &ConnRecord) -> Option<&'static str> {
         | ConnRecord::TakenOver { .. }
         | ConnRecord::StandbyTookOver { .. }
         | ConnRecord::PongUnsupported { .. }
+        | ConnRecord::Link { .. }
         | ConnRecord::Closed { .. } => None,
     }
 }

@@ -6,6 +6,7 @@ mod confirm;
 mod dedup;
 mod heartbeat;
 mod limits;
+mod link;
 mod operators;
 mod push;
 mod pushers;

@@ -11,7 +11,9 @@
 mod canonical;
 mod compact;
 mod cursor;
+mod merge;
 
 pub use canonical::canonical;
 pub(super) use compact::{survivors, write, write_string};
 pub(super) use cursor::{Value, members, strings};
+pub use merge::merge_patch;

@@ -3,7 +3,7 @@
 use super::{Bench, check};
 use crate::config::Config;
 use crate::connection::Phase;
-use crate::event::{CloseCause, ConnEvent, Event};
+use crate::event::{CloseCause, ConnEvent, Event, Protocol};
 use crate::store::{Answer, Loaded};
 use crate::time::Span;
 use bytes::Bytes;
@@ -15,7 +15,9 @@ const PHASES: [&str; 4] = ["opening", "unbound", "bound", "closing"];
 type Cause = fn(&mut Bench);
 
 const EVENTS: [(&str, Cause); 14] = [
-    ("upgraded", |bench| bench.conn(0, ConnEvent::Upgraded { target: "/".into() })),
+    ("upgraded", |bench| {
+        bench.conn(0, ConnEvent::Upgraded { target: "/".into(), protocol: Protocol::Legacy })
+    }),
     ("an empty message", |bench| text(bench, " ")),
     ("its key", |bench| text(bench, "5")),
     ("a key too long", |bench| text(bench, "12345678901")),
@@ -53,7 +55,7 @@ fn reach(phase: &str) -> Bench {
     let mut bench = Bench::new(Config { max_key: 10, ..Config::default() });
     bench.conn(0, ConnEvent::Accepted);
     if phase != "opening" {
-        bench.conn(0, ConnEvent::Upgraded { target: "/".into() });
+        bench.conn(0, ConnEvent::Upgraded { target: "/".into(), protocol: Protocol::Legacy });
     }
     if phase == "bound" {
         text(&mut bench, "5");

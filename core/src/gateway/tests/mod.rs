@@ -8,7 +8,7 @@ mod sizes;
 use super::Gateway;
 use crate::command::{Command, Reply};
 use crate::config::Config;
-use crate::event::{ConnEvent, Event, PusherEvent};
+use crate::event::{ConnEvent, Event, Protocol, PusherEvent};
 use crate::id::{ConnId, OpId, PusherId};
 use crate::record::Record;
 use crate::store::{Answer, Op};
@@ -59,7 +59,7 @@ impl Bench {
     /// A client connects and binds to key 5.
     fn bind(&mut self, slot: u32) {
         self.conn(slot, ConnEvent::Accepted);
-        self.conn(slot, ConnEvent::Upgraded { target: "/".into() });
+        self.conn(slot, ConnEvent::Upgraded { target: "/".into(), protocol: Protocol::Legacy });
         self.conn(slot, ConnEvent::TextReceived("5".into()));
     }
 

@@ -79,8 +79,12 @@ impl Naive {
             Op::Find { key, target, now } => {
                 Answer::Found(Box::new(self.locate(&key, target, now)))
             }
-            Op::Session(SessionOp::Put(session)) => {
-                self.sessions.push(session);
+            Op::Session(SessionOp::Put { session, now }) => {
+                let kept = self.sessions.iter().rev().find(|kept| kept.id == session.id);
+                let kept = kept.filter(|kept| kept.expires_at > now);
+                if kept.is_none_or(|kept| kept.applied <= session.applied) {
+                    self.sessions.push(session);
+                }
                 Answer::SessionKept
             }
             Op::Session(SessionOp::Get { id, now }) => {

@@ -77,14 +77,17 @@ impl Line<'_> {
                 let target = name.unwrap_or_else(|| Target::Id(self.ids()[0]));
                 Op::Find { key, target, now: self.time("at") }
             }
-            "put" => Op::Session(SessionOp::Put(Session {
-                id: self.word(1).unwrap().into(),
-                key,
-                context: self.word(2).unwrap().into(),
-                applied: 0,
-                deaths_seen: 0,
-                expires_at: self.time("expires"),
-            })),
+            "put" => {
+                let session = Session {
+                    id: self.word(1).unwrap().into(),
+                    key,
+                    context: self.word(2).unwrap().into(),
+                    applied: self.number("applied").unwrap_or(0),
+                    deaths_seen: 0,
+                    expires_at: self.time("expires"),
+                };
+                Op::Session(SessionOp::Put { session, now: self.time("at") })
+            }
             "get" => {
                 let id = self.word(1).unwrap().into();
                 Op::Session(SessionOp::Get { id, now: self.time("at") })

@@ -21,8 +21,8 @@ impl Sessions {
     /// Carries the operation out.
     pub(super) fn apply(&mut self, op: SessionOp) -> Answer {
         match op {
-            SessionOp::Put(session) => {
-                self.put(session);
+            SessionOp::Put { session, now } => {
+                self.put(session, now);
                 Answer::SessionKept
             }
             SessionOp::Get { id, now } => {
@@ -56,7 +56,11 @@ impl Sessions {
         }
     }
 
-    fn put(&mut self, session: Session) {
+    fn put(&mut self, session: Session, now: Time) {
+        let kept = self.by_id.get(&session.id);
+        if kept.is_some_and(|kept| kept.expires_at > now && kept.applied > session.applied) {
+            return;
+        }
         let entry = (session.expires_at, session.id.clone());
         if let Some(old) = self.by_id.insert(session.id.clone(), session) {
             self.by_expiry.remove(&(old.expires_at, old.id));

@@ -343,6 +343,19 @@ fn sessions_are_replaced_and_expire() {
 }
 
 #[test]
+fn a_session_to_which_more_was_applied_stays_until_it_expires() {
+    check(
+        "put s two applied=2 at=1 expires=5     => kept
+         put s one applied=1 at=2 expires=9     => kept
+         get s at=3                             => found two
+         put s other applied=2 at=3 expires=6   => kept
+         get s at=4                             => found other
+         put s one applied=1 at=6 expires=9     => kept
+         get s at=7                             => found one",
+    );
+}
+
+#[test]
 fn devices_are_linked_and_log() {
     let mut model = check(
         "link d slot=1  => kept

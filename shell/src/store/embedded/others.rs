@@ -75,8 +75,8 @@ impl Engine {
     /// Carries an operation on sessions out.
     pub(super) fn session_op(&mut self, op: SessionOp) -> Result<Answer, Fault> {
         match op {
-            SessionOp::Put(session) => {
-                self.put_session(&session)?;
+            SessionOp::Put { session, now } => {
+                self.put_session(&session, now)?;
                 Ok(Answer::SessionKept)
             }
             SessionOp::Get { id, now } => {
@@ -93,9 +93,14 @@ impl Engine {
         Ok(record.map(|record| decode_session(id, &record)).transpose()?)
     }
 
-    fn put_session(&mut self, session: &Session) -> Result<(), Fault> {
+    fn put_session(&mut self, session: &Session, now: Time) -> Result<(), Fault> {
         let expiry = session_expiry_record(session.expires_at, &session.id);
-        if let Some(old) = self.session(&session.id)?
+        let old = self.session(&session.id)?;
+        let alive = old.as_ref().filter(|old| old.expires_at > now);
+        if alive.is_some_and(|old| old.applied > session.applied) {
+            return Ok(());
+        }
+        if let Some(old) = old
             && old.expires_at != session.expires_at
         {
             self.batch.remove(&self.disk.state, session_expiry_record(old.expires_at, &old.id));

@@ -40,7 +40,7 @@ pub fn decode(op: Op, reply: Value) -> Decoded<Answer> {
         Op::Dead(op) => dead(&op, reply).map(Answer::Dead),
         Op::Queue(op) => queue(&op, reply).map(Answer::Queue),
         Op::Find { key, .. } => found(key, reply).map(|found| Answer::Found(Box::new(found))),
-        Op::Session(SessionOp::Put(_)) => Ok(Answer::SessionKept),
+        Op::Session(SessionOp::Put { .. }) => Ok(Answer::SessionKept),
         Op::Session(SessionOp::Get { id, now }) => {
             let session = session(id, &reply)?.filter(|session| session.expires_at > now);
             Ok(Answer::SessionFound(session))

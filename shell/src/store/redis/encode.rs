@@ -109,7 +109,7 @@ fn script_of(op: &Op) -> Script {
         Op::Queue(QueueOp::Purge { .. }) => Script::QueuePurge,
         Op::Queue(QueueOp::Totals) | Op::Device(_) => Script::Totals,
         Op::Find { .. } => Script::Find,
-        Op::Session(SessionOp::Put(_)) => Script::SessionPut,
+        Op::Session(SessionOp::Put { .. }) => Script::SessionPut,
         Op::Session(SessionOp::Get { .. }) => Script::SessionGet,
     }
 }
@@ -189,9 +189,9 @@ impl Call<'_> {
                     self.key(key).arg(name_field(key, name)).time(*now);
                 }
             },
-            Op::Session(SessionOp::Put(session)) => {
+            Op::Session(SessionOp::Put { session, now }) => {
                 let Session { id, expires_at, .. } = session;
-                self.arg(&**id).score(*expires_at).arg(session_bytes(session));
+                self.arg(&**id).score(*expires_at).arg(session_bytes(session)).time(*now);
             }
             Op::Session(SessionOp::Get { id, now: _ }) => {
                 self.arg(&**id);
