@@ -7,6 +7,8 @@ use std::path::Path;
 const OUTPUT_MARK: &str = "CACHEDIR.TAG";
 /// Where the daemon keeps its data when it is started in the tree.
 const DATA: &str = "steadfast-data";
+/// Where npm puts what the tests of the JavaScript client need.
+const PACKAGES: &str = "node_modules";
 
 /// One file, its path relative to the root.
 #[derive(Clone, Debug)]
@@ -58,7 +60,7 @@ fn gather(directory: &Path, prefix: &str, files: &mut Vec<File>) {
 
 fn is_left_out(directory: &Path, name: &str) -> bool {
     let is_hidden = name.starts_with('.') && name != ".ci";
-    is_hidden || name == DATA || directory.join(OUTPUT_MARK).exists()
+    is_hidden || name == DATA || name == PACKAGES || directory.join(OUTPUT_MARK).exists()
 }
 
 /// Whether people write files of this name: sources, pages, snapshots, scripts. The recorded cases

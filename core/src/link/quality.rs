@@ -25,8 +25,8 @@ const FALLING: u32 = 2;
 pub(super) struct Quality {
     rtt_ms: Option<f64>,
     loss: f64,
-    window_bytes: u64,
-    last_window_bytes: u64,
+    window_length: u64,
+    last_window_length: u64,
     falling: u32,
 }
 
@@ -43,17 +43,17 @@ impl Quality {
         self.loss += (1.0 - self.loss) / SMOOTHING;
     }
 
-    /// So many bytes arrived.
-    pub(super) fn received(&mut self, bytes: usize) {
-        self.window_bytes += bytes as u64;
+    /// A text of this length arrived, in UTF-16 units, as JavaScript counts.
+    pub(super) fn received(&mut self, length: usize) {
+        self.window_length += length as u64;
     }
 
     /// A window ends.
     pub(super) fn window_ended(&mut self) {
-        let is_falling = self.window_bytes < self.last_window_bytes;
+        let is_falling = self.window_length < self.last_window_length;
         self.falling = if is_falling { self.falling + 1 } else { 0 };
-        self.last_window_bytes = self.window_bytes;
-        self.window_bytes = 0;
+        self.last_window_length = self.window_length;
+        self.window_length = 0;
     }
 
     /// The smoothed round trip in milliseconds, once one is known.

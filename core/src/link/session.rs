@@ -35,7 +35,7 @@ impl Link {
 
     /// A frame came on the main channel.
     pub(super) fn text_received(&mut self, now: Time, text: &str, commands: &mut Vec<LinkCommand>) {
-        self.quality.received(text.len());
+        self.quality.received(text.encode_utf16().count());
         if let Some(pulse) = &mut self.pulse {
             pulse.heard(now);
         }
