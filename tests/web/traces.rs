@@ -65,8 +65,7 @@ impl World {
         let endpoints = endpoints.take(rng.random_range(1..=3)).collect();
         let mut config = LinkConfig::new(Key::new("键 \"5\""), endpoints);
         config.token = rng.random_bool(0.3).then(|| "a.b.c".into());
-        config.fallback =
-            if rng.random_bool(0.8) { Fallback::Allowed } else { Fallback::Never };
+        config.fallback = if rng.random_bool(0.8) { Fallback::Allowed } else { Fallback::Never };
         config.standby = if rng.random_bool(0.4) { Standby::Warm } else { Standby::Off };
         config.delays.max_attempts = rng.random_bool(0.2).then_some(6);
         config.delays.min = Span::from_millis(rng.random_range(300..1_500));
@@ -276,12 +275,15 @@ fn event_json(event: &LinkEvent) -> Value {
         LinkEvent::TextReceived(channel, text) => json!(["text", channel.0, &**text]),
         LinkEvent::Closed { channel, code } => json!(["closed", channel.0, code]),
         LinkEvent::OpRequested(patch) => json!(["op", &**patch]),
-        LinkEvent::Hinted(hint) => json!(["hint", match hint {
-            Hint::Online => "online",
-            Hint::Offline => "offline",
-            Hint::Visible => "visible",
-            Hint::Woke => "woke",
-        }]),
+        LinkEvent::Hinted(hint) => json!([
+            "hint",
+            match hint {
+                Hint::Online => "online",
+                Hint::Offline => "offline",
+                Hint::Visible => "visible",
+                Hint::Woke => "woke",
+            }
+        ]),
         LinkEvent::DeadlineReached => json!(["deadline"]),
         LinkEvent::Stopped => json!(["stopped"]),
     }
