@@ -88,6 +88,9 @@ pub enum CloseCause {
         /// What was wrong.
         reason: String,
     },
+    /// The client asked for something else than a WebSocket: its socket is no connection of the
+    /// gateway's any more. A long-poll is a connection of its own.
+    Http,
     /// The core closed it with [`Command::Close`](crate::command::Command::Close).
     Commanded,
 }

@@ -478,6 +478,7 @@ fn close_cause(cause: &CloseCause) -> String {
         CloseCause::Failed(error) => error.clone(),
         CloseCause::ProtocolError { code, reason } => format!("{code} {reason}"),
         CloseCause::BadUpgrade { status, reason } => format!("HTTP {status} {reason}"),
+        CloseCause::Http => "plain HTTP".to_owned(),
         CloseCause::Commanded => "as told".to_owned(),
     }
 }

@@ -54,6 +54,8 @@ pub(crate) struct Open {
     pub(crate) rcvbuf: Option<usize>,
     pub(crate) early_text: Option<Vec<u8>>,
     pub(crate) pongs: Pongs,
+    /// The subprotocol it asks for.
+    pub(crate) protocol: Option<&'static str>,
 }
 
 /// What a client does about pings of the server.
@@ -65,7 +67,13 @@ pub(crate) enum Pongs {
 
 impl Default for Open {
     fn default() -> Self {
-        Self { path: "/".to_owned(), rcvbuf: None, early_text: None, pongs: Pongs::Prompt }
+        Self {
+            path: "/".to_owned(),
+            rcvbuf: None,
+            early_text: None,
+            pongs: Pongs::Prompt,
+            protocol: None,
+        }
     }
 }
 
@@ -90,6 +98,11 @@ impl WsClient {
     pub(crate) fn open(addr: SocketAddr, how: &Open) -> io::Result<Self> {
         let mut socket = pump::connect(addr, how.rcvbuf)?;
         let mut request = upgrade_request(addr, &how.path);
+        if let Some(protocol) = how.protocol {
+            let field = format!("Sec-WebSocket-Protocol: {protocol}\r\n\r\n");
+            request.truncate(request.len() - 2);
+            request.extend(field.into_bytes());
+        }
         if let Some(text) = &how.early_text {
             request.extend(frames::encode(Shape::default(), text));
         }

@@ -106,6 +106,8 @@ fn run_gateway(
     let mut config = ReactorConfig::new(settings.ws, Some(settings.push));
     config.max_message = usize::try_from(settings.core.max_message).unwrap_or(usize::MAX);
     config.max_push_line = usize::try_from(settings.core.max_push_line).unwrap_or(usize::MAX);
+    config.poll_wait = Duration::from_micros(settings.poll_wait.as_micros());
+    config.poll_origins.clone_from(&settings.poll_origins);
     config.max_backends = settings.max_backends as usize;
     config.shutdown_timeout = Duration::from_micros(settings.shutdown_timeout.as_micros());
     let mut reactor = Reactor::bind(&config, gateway, store, logs.journal())

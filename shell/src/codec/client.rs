@@ -4,7 +4,8 @@
 //! without the protocol's doing.
 
 use super::frame;
-use super::upgrade::{self, Refusal, UpgradeCodec};
+use super::http::Request;
+use super::upgrade::{self, Outcome, Refusal, UpgradeCodec};
 use super::websocket::{WebSocketCodec, Workspace};
 use steadfast_core::command::{Close, FrameKind};
 use steadfast_core::event::{CloseCause, ConnEvent};
@@ -23,6 +24,8 @@ enum State {
     Open(WebSocketCodec),
     /// A WebSocket on which we have sent a close frame.
     Closing(WebSocketCodec),
+    /// A plain HTTP request came, which is over for the gateway. What comes after is swallowed.
+    Requested(Option<Box<Request>>),
     /// Over. What comes is swallowed.
     Closed,
 }
@@ -48,7 +51,11 @@ impl ClientCodec {
         match &mut self.state {
             State::Opening(codec) => match codec.next(input, out) {
                 Ok(None) => None,
-                Ok(Some((target, protocol))) => {
+                Ok(Some(Outcome::Requested(request))) => {
+                    self.state = State::Requested(Some(request));
+                    Some(ConnEvent::Closed(CloseCause::Http))
+                }
+                Ok(Some(Outcome::Upgraded(target, protocol))) => {
                     self.state = State::Open(WebSocketCodec::default());
                     Some(ConnEvent::Upgraded { target, protocol })
                 }
@@ -75,10 +82,18 @@ impl ClientCodec {
                     ) => {}
                 }
             },
-            State::Closed => {
+            State::Requested(_) | State::Closed => {
                 *input = &[];
                 None
             }
+        }
+    }
+
+    /// The plain HTTP request that came instead of an upgrade, once.
+    pub fn take_request(&mut self) -> Option<Box<Request>> {
+        match &mut self.state {
+            State::Requested(request) => request.take(),
+            State::Opening(_) | State::Open(_) | State::Closing(_) | State::Closed => None,
         }
     }
 
@@ -87,7 +102,7 @@ impl ClientCodec {
     pub fn is_open(&self) -> bool {
         match &self.state {
             State::Open(codec) => !codec.has_ended(),
-            State::Opening(_) | State::Closing(_) | State::Closed => false,
+            State::Opening(_) | State::Closing(_) | State::Requested(_) | State::Closed => false,
         }
     }
 
@@ -125,7 +140,7 @@ impl ClientCodec {
                 State::Closing(codec)
             }
             state @ State::Closing(_) => state,
-            State::Open(_) | State::Closed => State::Closed,
+            State::Open(_) | State::Requested(_) | State::Closed => State::Closed,
         };
     }
 }

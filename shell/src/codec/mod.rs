@@ -6,6 +6,8 @@
 //!
 //! - [`client`]: one client connection from its HTTP request to its close frame.
 //! - [`upgrade`]: the HTTP request that becomes a WebSocket.
+//! - [`http`]: the requests and answers of plain HTTP on the clients' port.
+//! - [`poll`]: a long-poll session's frames on their way.
 //! - [`websocket`]: the frames a client sends.
 //! - [`frame`]: frame headers, and every frame the gateway writes.
 //! - [`line`](mod@line): the push port's lines and replies.
@@ -14,7 +16,9 @@
 
 pub mod client;
 pub mod frame;
+pub mod http;
 pub mod line;
+pub mod poll;
 pub mod upgrade;
 pub mod websocket;
 

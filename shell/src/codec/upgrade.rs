@@ -7,12 +7,13 @@
 //! Invariants: at most [`MAX_HEAD`] bytes are kept; every byte is scanned once; a request is parsed
 //! once, at the empty line that ends it.
 
+use super::http::{self, Method, Request, Unfinished};
 use bytestring::ByteString;
 use std::borrow::Cow;
 use std::io::Write;
 use steadfast_core::dialect::link::SUBPROTOCOL;
 use steadfast_core::event::Protocol;
-use tungstenite::handshake::server::{Request, create_response, write_response};
+use tungstenite::handshake::server::{self, create_response, write_response};
 use tungstenite::http::header::{
     CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -33,20 +34,27 @@ pub struct Refusal {
     pub reason: Cow<'static, str>,
 }
 
-/// What a request that is upgraded leads to: its target, and what is spoken.
-type Agreed = (ByteString, Protocol);
+/// What a request leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is upgraded: its target, and what is spoken from now on.
+    Upgraded(ByteString, Protocol),
+    /// It is plain HTTP.
+    Requested(Box<Request>),
+}
 
 /// Collects a request until it is complete, then answers it.
 #[derive(Debug, Default)]
 pub struct UpgradeCodec {
     /// The beginning of a request whose end has not come.
     begun: Vec<u8>,
+    /// A plain request whose body is coming.
+    unfinished: Option<Box<Unfinished>>,
 }
 
 impl UpgradeCodec {
     /// Takes bytes of the request from `input` and leaves what follows the request. Once it is
-    /// complete, its answer is appended to `out`, and its target returned with what is spoken from
-    /// now on.
+    /// complete, it is returned; the answer to one that is upgraded is appended to `out`.
     ///
     /// # Errors
     /// Why the request cannot be upgraded; the answer that says so is in `out`.
@@ -54,7 +62,7 @@ impl UpgradeCodec {
         &mut self,
         input: &mut &[u8],
         out: &mut Vec<u8>,
-    ) -> Result<Option<Agreed>, Refusal> {
+    ) -> Result<Option<Outcome>, Refusal> {
         let outcome = self.take(input, out);
         if let Err(refusal) = &outcome {
             *input = &[];
@@ -64,7 +72,26 @@ impl UpgradeCodec {
         outcome
     }
 
-    fn take(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<Option<Agreed>, Refusal> {
+    fn take(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<Option<Outcome>, Refusal> {
+        if self.unfinished.is_none() {
+            match self.take_head(input, out)? {
+                Some(Answer::Upgraded(target, protocol)) => {
+                    return Ok(Some(Outcome::Upgraded(target, protocol)));
+                }
+                Some(Answer::Unfinished(plain)) => self.unfinished = Some(plain),
+                None => return Ok(None),
+            }
+        }
+        let Some(unfinished) = &mut self.unfinished else { return Ok(None) };
+        let whole = unfinished.take(input).transpose()?;
+        Ok(whole.map(|request| Outcome::Requested(Box::new(request))))
+    }
+
+    fn take_head(
+        &mut self,
+        input: &mut &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Answer>, Refusal> {
         if let Some(&first) = self.begun.first().or(input.first())
             && !(first.is_ascii_alphabetic() || first == b'\r' || first == b'\n')
         {
@@ -114,8 +141,14 @@ fn refusal(status: StatusCode, reason: impl Into<Cow<'static, str>>) -> Refusal 
     Refusal { status: status.as_u16(), reason: reason.into() }
 }
 
+/// What a head leads to.
+enum Answer {
+    Upgraded(ByteString, Protocol),
+    Unfinished(Box<Unfinished>),
+}
+
 /// Reads a request that ends with an empty line; `None` when that line only stands before it.
-fn answer(head: &[u8], out: &mut Vec<u8>) -> Result<Option<Agreed>, Refusal> {
+fn answer(head: &[u8], out: &mut Vec<u8>) -> Result<Option<Answer>, Refusal> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut fields);
     match parsed.parse(head) {
@@ -130,13 +163,16 @@ fn answer(head: &[u8], out: &mut Vec<u8>) -> Result<Option<Agreed>, Refusal> {
             return Err(refusal(StatusCode::BAD_REQUEST, reason));
         }
     }
+    if let Some(plain) = plain(&parsed)? {
+        return Ok(Some(Answer::Unfinished(Box::new(plain))));
+    }
     if parsed.method != Some("GET") {
         return Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "the method must be GET"));
     }
     if parsed.version != Some(1) {
         return Err(refusal(StatusCode::BAD_REQUEST, "the version must be HTTP/1.1"));
     }
-    let mut request = Request::new(());
+    let mut request = server::Request::new(());
     *request.headers_mut() = relevant_headers(parsed.headers)?;
     check(request.headers())?;
     let mut response = create_response(&request)
@@ -149,7 +185,48 @@ fn answer(head: &[u8], out: &mut Vec<u8>) -> Result<Option<Agreed>, Refusal> {
     }
     write_response(out, &response)
         .map_err(|error| refusal(StatusCode::BAD_REQUEST, error.to_string()))?;
-    Ok(Some((ByteString::from(parsed.path.unwrap_or_default()), protocol)))
+    Ok(Some(Answer::Upgraded(ByteString::from(parsed.path.unwrap_or_default()), protocol)))
+}
+
+/// The beginning of a plain request, if it is one that is answered.
+fn plain(parsed: &httparse::Request<'_, '_>) -> Result<Option<Unfinished>, Refusal> {
+    let (path, query) = parsed.path.unwrap_or_default().split_once('?').unwrap_or_else(|| {
+        let path = parsed.path.unwrap_or_default();
+        (path, "")
+    });
+    let field = |name: &str| {
+        let found = parsed.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
+        found.and_then(|field| std::str::from_utf8(field.value).ok())
+    };
+    if path != http::POLL || field("upgrade").is_some() {
+        return Ok(None);
+    }
+    let method = match parsed.method {
+        Some("GET") => Method::Get,
+        Some("POST") => Method::Post,
+        Some("OPTIONS") => Method::Options,
+        Some(_) | None => return Ok(None),
+    };
+    let length = match (field("content-length"), field("transfer-encoding")) {
+        (Some(length), None) => length.trim().parse().ok(),
+        (None, None) if method != Method::Post => Some(0),
+        _ => None,
+    };
+    let Some(length) = length else {
+        return Err(refusal(StatusCode::LENGTH_REQUIRED, "the body must have a Content-Length"));
+    };
+    if length > http::MAX_BODY {
+        let reason = "the body is longer than 1048576 bytes";
+        return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, reason));
+    }
+    let request = Request {
+        method,
+        query: query.to_owned(),
+        origin: field("origin").map(str::to_owned),
+        host: field("host").unwrap_or_default().to_owned(),
+        body: ByteString::default(),
+    };
+    Ok(Some(Unfinished::new(request, length)))
 }
 
 /// The header fields that the upgrade looks at.
@@ -227,14 +304,14 @@ mod tests {
                         Upgrade: WebSocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
                         Sec-WebSocket-Version: 13\r\n\r\n";
 
-    type Outcome = (Result<Option<Agreed>, Refusal>, Vec<u8>, Vec<u8>);
+    type Seen = (Result<Option<Outcome>, Refusal>, Vec<u8>, Vec<u8>);
 
-    fn legacy() -> Result<Option<Agreed>, Refusal> {
-        Ok(Some(("/ws/a?b=%20".into(), Protocol::Legacy)))
+    fn agreed(protocol: Protocol) -> Result<Option<Outcome>, Refusal> {
+        Ok(Some(Outcome::Upgraded("/ws/a?b=%20".into(), protocol)))
     }
 
     /// The outcome, what was written, and what was left of the input.
-    fn run<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Outcome {
+    fn run<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Seen {
         let mut codec = UpgradeCodec::default();
         let (mut out, mut rest) = (Vec::new(), Vec::new());
         let mut outcome = Ok(None);
@@ -249,7 +326,7 @@ mod tests {
         (outcome, out, rest)
     }
 
-    fn check_all_splits(bytes: &[u8]) -> Outcome {
+    fn check_all_splits(bytes: &[u8]) -> Seen {
         let whole = run([bytes].into_iter());
         for step in [1, 2, 3, 7, 100] {
             assert_eq!(run(bytes.chunks(step)), whole, "in steps of {step}");
@@ -262,7 +339,7 @@ mod tests {
         for (before, after) in [("", ""), ("\r\n", "\x01\x02\r\n\r\n")] {
             let bytes = format!("{before}{GOOD}{after}");
             let (outcome, out, rest) = check_all_splits(bytes.as_bytes());
-            assert_eq!(outcome, legacy());
+            assert_eq!(outcome, agreed(Protocol::Legacy));
             assert_eq!(rest, after.as_bytes());
             let out = String::from_utf8(out).unwrap();
             assert!(out.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{out}");
@@ -283,7 +360,7 @@ mod tests {
             ("Host: x", "Host: x\r\nSec-WebSocket-Extensions: permessage-deflate\r\nOrigin: null"),
         ] {
             let (outcome, _, _) = check_all_splits(GOOD.replace(from, to).as_bytes());
-            assert_eq!(outcome, legacy(), "{from:?} → {to:?}");
+            assert_eq!(outcome, agreed(Protocol::Legacy), "{from:?} → {to:?}");
         }
     }
 
@@ -299,7 +376,7 @@ mod tests {
         ] {
             let request = GOOD.replace("Host: x", &format!("{field}{protocols}"));
             let (outcome, out, _) = check_all_splits(request.as_bytes());
-            assert_eq!(outcome, Ok(Some(("/ws/a?b=%20".into(), protocol))), "{protocols}");
+            assert_eq!(outcome, agreed(protocol), "{protocols}");
             let out = String::from_utf8(out).unwrap();
             let agreed = out.contains("sec-websocket-protocol: steadfast.v1\r\n");
             assert_eq!(agreed, protocol == Protocol::Link, "{out}");
@@ -337,7 +414,52 @@ mod tests {
         }
     }
 
+    const POLL: &str = "POST /poll?session=5e HTTP/1.1\r\nHost: a:5001\r\nOrigin: http://b\r\n\
+                        Content-Length: 15\r\n\r\n{\"type\":\"ping\"}";
+
+    #[test]
+    fn plain_requests_come_whole() {
+        let (outcome, out, rest) = check_all_splits(format!("{POLL}next").as_bytes());
+        let request = Request {
+            method: Method::Post,
+            query: "session=5e".to_owned(),
+            origin: Some("http://b".to_owned()),
+            host: "a:5001".to_owned(),
+            body: r#"{"type":"ping"}"#.into(),
+        };
+        assert_eq!(outcome, Ok(Some(Outcome::Requested(Box::new(request)))));
+        assert_eq!((out.as_slice(), rest.as_slice()), (&b""[..], &b"next"[..]));
+    }
+
+    #[test]
+    fn plain_requests_that_are_wrong_are_named() {
+        for (from, to, status) in [
+            ("Content-Length: 15", "Content-Length: 1048577", 413),
+            ("Content-Length: 15", "Content-Length: many", 411),
+            ("Content-Length: 15", "Transfer-Encoding: chunked", 411),
+            ("Content-Length: 15\r\n", "", 411),
+            ("POST /poll", "PUT /poll", 405),
+            ("POST /poll", "POST /pol", 405),
+            ("POST /poll?session=5e", "GET /", 426),
+        ] {
+            let (outcome, _, _) = check_all_splits(POLL.replace(from, to).as_bytes());
+            assert_eq!(outcome.unwrap_err().status, status, "{from:?} → {to:?}");
+        }
+        let mut bytes = POLL.as_bytes().to_vec();
+        *bytes.last_mut().unwrap() = 0xff;
+        assert_eq!(check_all_splits(&bytes).0.unwrap_err().status, 400);
+    }
+
     proptest! {
+        #[test]
+        fn splitting_a_plain_request_changes_nothing(
+            at in 0..POLL.len(), byte in any::<u8>(), steps in 1_usize..60,
+        ) {
+            let mut bytes = POLL.as_bytes().to_vec();
+            bytes[at] = byte;
+            prop_assert_eq!(run(bytes.chunks(steps)), run([&bytes[..]].into_iter()));
+        }
+
         #[test]
         fn splitting_changes_nothing(at in 0..GOOD.len(), byte in any::<u8>(), steps in 1_usize..60) {
             let mut bytes = GOOD.as_bytes().to_vec();

@@ -163,4 +163,16 @@ const RULES: &[Rule] = &[
             })
         },
     },
+    Rule {
+        setting: "poll_wait",
+        broken: |settings| {
+            let (wait, heartbeat) = (settings.poll_wait, settings.core.link_heartbeat);
+            (wait.times(2) > heartbeat.times(3)).then(|| {
+                format!(
+                    "is above 1.5 times link_heartbeat = {heartbeat}: sessions would be over while \
+                     their requests wait; lower poll_wait"
+                )
+            })
+        },
+    },
 ];

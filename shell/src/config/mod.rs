@@ -47,6 +47,10 @@ pub struct Settings {
     pub canary: Span,
     /// How long connections may take to end at a stop.
     pub shutdown_timeout: Span,
+    /// How long a long-poll waits at most.
+    pub poll_wait: Span,
+    /// The origins whose pages may long-poll besides the gateway's own.
+    pub poll_origins: Vec<String>,
     /// How many back ends may be connected; further ones wait to be accepted.
     pub max_backends: u32,
     /// Where the gateway's random choices begin; from the operating system when absent.
@@ -125,6 +129,8 @@ impl Default for Settings {
             admin_allow_remote: false,
             admin_token_file: None,
             canary: Span::from_secs(5),
+            poll_wait: Span::from_secs(20),
+            poll_origins: Vec::new(),
             max_backends: 128,
             shutdown_timeout: Span::from_secs(10),
             seed: None,

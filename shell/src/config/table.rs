@@ -325,6 +325,18 @@ pub static SETTINGS: &[Setting] = &[
     ),
     row!(
         Links,
+        poll_wait,
+        Kind::Duration(SECOND, HOUR),
+        "How long a long-poll waits at most; a session is over after twice as long without one"
+    ),
+    row!(
+        Links,
+        poll_origins,
+        Kind::Text("ORIGINS"),
+        "Other web origins whose pages may long-poll, separated by commas; *: any"
+    ),
+    row!(
+        Links,
         core.reconnect_rate,
         Kind::Count(1, 1_000_000),
         "How many clients a second are asked to come back after a stop"

@@ -134,6 +134,7 @@ fn closed(
         (None, CloseCause::Failed(error)) => (None, error),
         (None, CloseCause::ProtocolError { code, reason }) => (Some(*code), reason),
         (None, CloseCause::BadUpgrade { status, reason }) => (Some(*status), reason),
+        (None, CloseCause::Http) => (None, "a plain HTTP request"),
         (None, CloseCause::Commanded) => (None, "closed by the gateway"),
     };
     emit!(INFO connection head,

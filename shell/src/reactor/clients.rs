@@ -31,18 +31,20 @@ const MAX_UNREAD: usize = 1 << 20;
 pub(super) struct Client {
     socket: TcpStream,
     codec: ClientCodec,
-    outbox: Outbox,
+    pub(super) outbox: Outbox,
     /// What the outbox will have handed over when each `ReportDrained` is due.
     drains: Vec<u64>,
     /// How much has been read since the outbox was last empty.
     read_meanwhile: usize,
-    phase: Phase,
+    pub(super) phase: Phase,
     flags: Flags,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     Live,
+    /// It has brought a plain request, which is not answered yet.
+    Asking,
     /// Our close frame is written or about to be: the peer's is awaited.
     AwaitClose,
     /// Once everything is written, our direction of the stream ends.
@@ -190,10 +192,15 @@ impl Sockets {
             return None;
         }
         if matches!(event, ConnEvent::Closed(_)) {
-            client.phase = Phase::HalfClose;
-            let taken = client.taken();
-            self.linger(Side::Client, place, taken);
-            self.client_dirty(place);
+            if let Some(request) = client.codec.take_request() {
+                client.phase = Phase::Asking;
+                self.on_request(place, &request);
+            } else {
+                client.phase = Phase::HalfClose;
+                let taken = client.taken();
+                self.linger(Side::Client, place, taken);
+                self.client_dirty(place);
+            }
         }
         Some(Event::Connection(id(place), event))
     }
@@ -201,9 +208,10 @@ impl Sockets {
     /// Appends a message.
     #[inline]
     pub(super) fn send(&mut self, conn: ConnId, kind: FrameKind, payload: &[u8]) {
-        if let Some(client) = self.clients.get_mut(place(conn))
-            && client.is_live()
-        {
+        let Some(client) = self.clients.get_mut(place(conn)) else {
+            return self.send_poll(place(conn), payload);
+        };
+        if client.is_live() {
             client.codec.send(client.outbox.buffer(&mut self.pool), kind, payload);
             self.client_dirty(place(conn));
         }
@@ -246,7 +254,9 @@ impl Sockets {
     /// Closes at the machine's command.
     pub(super) fn close(&mut self, conn: ConnId, close: Close) {
         let place = place(conn);
-        let Some(client) = self.clients.get_mut(place) else { return };
+        let Some(client) = self.clients.get_mut(place) else {
+            return self.close_poll(place, close);
+        };
         if !client.is_live() {
             return;
         }
@@ -276,7 +286,7 @@ impl Sockets {
 
     /// Has the client written at the end of the turn.
     #[inline]
-    fn client_dirty(&mut self, place: Place) {
+    pub(super) fn client_dirty(&mut self, place: Place) {
         if let Some(client) = self.clients.get_mut(place)
             && !client.flags.dirty
             && !client.flags.blocked
@@ -295,7 +305,7 @@ impl Sockets {
                 self.pending.push_back(Event::Connection(id(place), closed));
                 self.clients.remove(place);
             }
-            Phase::HalfClosed => drop(self.clients.remove(place)),
+            Phase::HalfClosed | Phase::Asking => drop(self.clients.remove(place)),
             Phase::AwaitClose | Phase::HalfClose | Phase::Drop => {
                 client.phase = Phase::Drop;
                 self.client_dirty(place);
@@ -336,7 +346,7 @@ impl Sockets {
             self.readable_clients.push(place);
         }
         match client.phase {
-            Phase::Live | Phase::AwaitClose | Phase::HalfClosed => {}
+            Phase::Live | Phase::Asking | Phase::AwaitClose | Phase::HalfClosed => {}
             Phase::HalfClose => {
                 client.phase = Phase::HalfClosed;
                 if client.socket.shutdown(Shutdown::Write).is_err() {

@@ -191,7 +191,7 @@ impl Figures {
                 let count = match (close, cause) {
                     (Some(close), _) if close.is_forced() => &mut self.closed.overdue,
                     (Some(_), _) | (None, CloseCause::Commanded) => &mut self.closed.by_gateway,
-                    (None, CloseCause::PeerClosed(_) | CloseCause::Eof) => {
+                    (None, CloseCause::PeerClosed(_) | CloseCause::Eof | CloseCause::Http) => {
                         &mut self.closed.by_client
                     }
                     (

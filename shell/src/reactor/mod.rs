@@ -25,6 +25,7 @@ mod figures;
 mod handle;
 mod listeners;
 mod outbox;
+mod polls;
 mod pushers;
 mod slots;
 mod sockets;
@@ -40,6 +41,7 @@ use clock::{Clock, span};
 use desk::{AnswerFigures, Desk, Taken};
 use listeners::{Kind, Listener};
 use mio::{Events, Poll};
+use polls::Polls;
 use slots::Place;
 use sockets::{Sockets, WAKER, restore};
 use std::io;
@@ -72,6 +74,10 @@ pub struct ReactorConfig {
     pub max_message: usize,
     /// The longest line from a back end in bytes; a longer one closes the connection.
     pub max_push_line: usize,
+    /// How long a long-poll waits at most.
+    pub poll_wait: Duration,
+    /// The origins whose pages may long-poll besides those of the gateway's own; `*` is any.
+    pub poll_origins: Vec<String>,
     /// How many back ends may be connected; further ones wait to be accepted.
     pub max_backends: usize,
     /// How long a closed socket may stay to have its last bytes read.
@@ -89,6 +95,8 @@ impl ReactorConfig {
             push,
             max_message: 10 << 20,
             max_push_line: 10 << 20,
+            poll_wait: Duration::from_secs(20),
+            poll_origins: Vec::new(),
             max_backends: 128,
             linger: Duration::from_secs(2),
             shutdown_timeout: Duration::from_secs(5),
@@ -157,6 +165,7 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
             registry.try_clone()?,
             config.max_message,
             config.max_push_line,
+            Polls::new(span(config.poll_wait), config.poll_origins.clone()),
             span(config.linger),
             clock.now(),
         );
@@ -215,11 +224,14 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
             self.settle();
             self.serve_deadline();
             self.sockets.end_lingering();
+            self.sockets.serve_polls();
+            self.dispatch_pending();
             if self.handle.is_stopping() && self.ends_at.is_none() {
                 self.stop();
             }
             // The store works while the sockets are written to.
             self.backend.hand_over();
+            self.sockets.answer_polls();
             self.sockets.flush();
             self.dispatch_pending();
             self.backend.hand_over();
@@ -391,6 +403,7 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
         self.dispatch(Event::ShutdownRequested);
         self.settle();
         self.sockets.stop_pushers();
+        self.sockets.end_polls();
         self.dispatch_pending();
     }
 

@@ -5,6 +5,7 @@
 
 use super::clients::Client;
 use super::outbox::Pool;
+use super::polls::Polls;
 use super::pushers::Pusher;
 use super::slots::{Place, Slots};
 use crate::codec::websocket::Workspace;
@@ -62,6 +63,7 @@ pub(super) struct Sockets {
     pub(super) registry: Registry,
     pub(super) clients: Slots<Client>,
     pub(super) pushers: Slots<Pusher>,
+    pub(super) polls: Polls,
     /// What the machine has to be told, in order.
     pub(super) pending: VecDeque<Event>,
     /// To be read in the next reading stage.
@@ -88,6 +90,7 @@ impl Sockets {
         registry: Registry,
         max_message: usize,
         max_push_line: usize,
+        polls: Polls,
         linger: Span,
         now: Time,
     ) -> Self {
@@ -95,6 +98,7 @@ impl Sockets {
             registry,
             clients: Slots::default(),
             pushers: Slots::default(),
+            polls,
             pending: VecDeque::new(),
             readable_clients: List::new(),
             readable_pushers: List::new(),
@@ -133,6 +137,7 @@ impl Sockets {
             && self.dirty_clients.is_empty()
             && self.dirty_pushers.is_empty()
             && self.pending.is_empty())
+            || self.polls.is_busy()
     }
 
     /// Whether no socket is left.
@@ -146,9 +151,10 @@ impl Sockets {
         self.lingering.push_back(Lingering { until, side, place, taken, renewals: RENEWALS });
     }
 
-    /// When the first lingering ends.
+    /// When something is to be done whatever the sockets do.
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        self.lingering.front().map(|first| first.until)
+        let lingering = self.lingering.front().map(|first| first.until);
+        lingering.into_iter().chain(self.polls.next_deadline()).min()
     }
 
     /// Drops the sockets whose lingering is over, unless their kernels have taken bytes meanwhile.

@@ -434,6 +434,7 @@ impl Process {
                 CloseCause::PeerClosed(_)
                 | CloseCause::Eof
                 | CloseCause::Failed(_)
+                | CloseCause::Http
                 | CloseCause::Commanded => {}
             }
         }

@@ -335,6 +335,19 @@ pub(in crate::dialect) fn members<'a>(
     cursor.end()
 }
 
+/// Reads a text that is one JSON array of objects and gives the text of each. `None` when the text is
+/// anything else; `item` may have been called by then.
+pub(in crate::dialect) fn objects<'a>(text: &'a str, mut item: impl FnMut(&'a str)) -> Option<()> {
+    let mut cursor = Cursor::new(text);
+    cursor.skip_space();
+    cursor.array(|cursor| {
+        let Value::Object(text) = cursor.value()? else { return None };
+        item(text);
+        Some(())
+    })?;
+    cursor.end()
+}
+
 /// Reads a text that is one JSON array of strings and gives each of them. `None` when the text is
 /// anything else.
 pub(in crate::dialect) fn strings<'a>(text: &'a str, mut item: impl FnMut(Text<'a>)) -> Option<()> {

@@ -15,5 +15,5 @@ mod merge;
 
 pub use canonical::canonical;
 pub(super) use compact::{survivors, write, write_string};
-pub(super) use cursor::{Value, members, strings};
+pub(super) use cursor::{Value, members, objects, strings};
 pub use merge::merge_patch;

@@ -17,6 +17,7 @@ pub use code::{Advice, advice};
 pub use gateway::{GatewayFrame, Welcome, write_message};
 
 use super::json::{self, Value};
+use bytestring::ByteString;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -28,6 +29,19 @@ pub const REMEMBERED_IDS: usize = 4_096;
 
 /// The largest number in a frame: what JavaScript counts up to without rounding.
 pub const MAX_NUMBER: u64 = (1 << 53) - 1;
+
+/// The frames of a text that is either one frame or an array of them; `None` when it is neither.
+/// Whether they are frames shows when they are read.
+#[must_use]
+pub fn split_frames(text: &ByteString) -> Option<Vec<ByteString>> {
+    let mut frames = Vec::new();
+    if text.trim_start().starts_with('[') {
+        json::objects(text, |object| frames.push(text.slice_ref(object)))?;
+    } else {
+        frames.push(text.clone());
+    }
+    Some(frames)
+}
 
 /// Why a text is no frame. Its text names the member that is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

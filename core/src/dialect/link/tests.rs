@@ -125,6 +125,23 @@ fn members_that_are_not_known_are_passed_over() {
 }
 
 #[test]
+fn frames_come_alone_or_in_arrays() {
+    let ping = r#"{"type":"ping"}"#;
+    for (text, expect) in [
+        (ping.to_owned(), Some(vec![ping])),
+        (format!(" [ {ping} ,{ping}]"), Some(vec![ping, ping])),
+        ("[]".to_owned(), Some(vec![])),
+        ("[5]".to_owned(), None),
+        (format!("[{ping}"), None),
+        ("anything".to_owned(), Some(vec!["anything"])),
+    ] {
+        let frames = split_frames(&text.as_str().into());
+        let frames = frames.as_ref().map(|list| list.iter().map(|it| &**it).collect());
+        assert_eq!(frames, expect, "{text}");
+    }
+}
+
+#[test]
 fn every_code_of_ours_has_its_advice() {
     let advice = |code| advice(Some(code));
     for code in [1000, 1002, 1003, 1007, 1008, 1009, BAD_FRAME, REPLACED, CONTEXT_TOO_LARGE] {
