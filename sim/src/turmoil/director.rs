@@ -18,7 +18,7 @@ use super::translate::translate;
 use super::watch::{By, Watch};
 use super::wire::Meters;
 use crate::oracle::{Oracle, Violation};
-use crate::schedule::{Delivered, Push, Schedule};
+use crate::schedule::{Delivered, Push, Schedule, Trouble as DiskTrouble};
 use crate::tally;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -363,8 +363,7 @@ impl Director {
             }
             OpKind::Disk(gateway, trouble) => {
                 let name = self.name(Host::Gateway(*gateway));
-                let shown = trouble.map_or("works".to_owned(), |trouble| format!("is {trouble:?}"));
-                self.world(&name, format!("disk {}", shown.to_lowercase()));
+                self.world(&name, disk_report(*trouble));
                 self.machines[*gateway].drive.borrow_mut().set_trouble(*trouble);
                 self.machines[*gateway].wake();
             }
@@ -377,7 +376,8 @@ impl Director {
                 }
             }
             OpKind::Chop(host, on) => {
-                self.world(&self.name(*host), format!("chopped writes: {on}"));
+                let how = if *on { "byte by byte" } else { "whole" };
+                self.world(&self.name(*host), format!("writes go out {how}"));
                 match host {
                     Host::Gateway(index) => self.machines[*index].chop.set(*on),
                     Host::Site(index) => self.sites[*index].around.chop.set(*on),
@@ -607,6 +607,18 @@ impl Director {
         if purged == 0 {
             self.ends.judge(&dead);
         }
+    }
+}
+
+/// What is said of a disk that has this trouble from now on.
+fn disk_report(trouble: Option<DiskTrouble>) -> &'static str {
+    match trouble {
+        None => "disk works",
+        Some(DiskTrouble::Slow) => "disk is slow",
+        Some(DiskTrouble::Failing) => "disk fails everything",
+        Some(DiskTrouble::Unclear) => "disk does everything and says that it failed",
+        Some(DiskTrouble::Stalled) => "disk hangs",
+        Some(DiskTrouble::ReadOnly) => "disk is full",
     }
 }
 

@@ -108,7 +108,8 @@ impl Reader {
 }
 
 /// Bytes that break the protocol, each in its own way.
-pub(super) fn malformed(which: u8) -> &'static [u8] {
+#[must_use]
+pub fn malformed(which: u8) -> &'static [u8] {
     const BREACHES: [&[u8]; 8] = [
         // Not masked.
         b"\x81\x02hi",

@@ -26,6 +26,7 @@ mod wire;
 
 pub use client::Whim;
 pub use director::{Outcome, run, tell};
+pub use frames::malformed;
 pub use plan::{ClientSetup, Host, Op, OpKind, Plan, Pongs, PushLine, Setup};
 pub use timeline::{Keep, Kind, Line, table};
 

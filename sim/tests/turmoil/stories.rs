@@ -69,10 +69,12 @@ fn crash_between_write_and_store() {
     story.whim(phone, Whim::Start).wait(500).op(OpKind::Disk(0, Some(Trouble::Stalled)));
     story.note("The disk hangs: the message is written to the phone, and nothing is answered yet.");
     story.push(&["one"]).wait(50);
-    story.note("A crash loses what was not synced. The back end has no answer, so it knows.");
+    story.note(
+        "A crash loses what was not synced. No answer came: the push may have arrived or not.",
+    );
     story.op(OpKind::Crash(0)).op(OpKind::Disk(0, None)).wait(500);
     story.op(OpKind::Restart { host: GATEWAY, set_back: Span::ZERO }).wait(500);
-    story.note("It pushes again, and now it is promised.").push(&["one again"]);
+    story.note("So the back end pushes again, and now it is promised.").push(&["one again"]);
     story.tell(2_000);
 }
 
@@ -96,8 +98,11 @@ fn five_tries_and_a_dead_letter() {
     let phone = story.client("phone", "alice");
     story.note("A client that takes messages and then confirms nothing.");
     story.whim(phone, Whim::Start).wait(500);
-    story.whim(phone, Whim::IgnorePings(Span::from_secs(60))).push(&["one"]);
-    story.tell(26_000);
+    story.whim(phone, Whim::IgnorePings(Span::from_secs(60))).push(&["one"]).wait(16_000);
+    story.note(
+        "Five tries: a dead letter, for an operator to see. The next connection gets nothing.",
+    );
+    story.tell(5_000);
 }
 
 #[test]
@@ -128,7 +133,7 @@ fn hold_and_release() {
 fn chopped_bytes() {
     let mut story = Story::new("world_chopped_bytes");
     let phone = story.client("phone", "alice");
-    story.note("Whatever the gateway and the phone write arrives in single bytes.");
+    story.note("Everybody's writes arrive byte by byte, and nothing else is different.");
     story.op(OpKind::Chop(GATEWAY, true)).op(OpKind::Chop(PHONE, true));
     story.op(OpKind::Chop(Host::Backend(0), true));
     story.whim(phone, Whim::Start).wait(1_000).push(&["one", "two"]);
@@ -198,15 +203,17 @@ fn poison_message() {
     story.config().retry_interval = Span::from_millis(500);
     let phone = story.client("phone", "alice");
     story.whim(phone, Whim::Start).wait(500);
-    story.note("The first message kills the client's program, each time.").push_poison();
-    story.push(&["two"]);
-    story.note("After a failure one message is tried alone, so that only the poison is charged.");
-    story.tell(15_000);
+    story
+        .note("The first message kills the client's program. Both were written: both are charged.");
+    story.push_poison().push(&["two"]).wait(500);
+    story.note("From now on one message is tried alone, so that only the poison is charged.");
+    story.tell(10_000);
 }
 
 #[test]
 fn stalled_process() {
     let mut story = Story::new("world_stalled_process");
+    story.config().idle_timeout = Span::from_secs(8);
     let phone = story.client("phone", "alice");
     story.whim(phone, Whim::Start).wait(1_000);
     story.note("The gateway's process stands still for longer than it lets clients be silent.");
