@@ -50,6 +50,9 @@ impl Gateway {
         let deaths = Op::Load { key: key.clone(), max_messages: 0, max_bytes: 0 };
         let wanted = asked.clone().filter(|session| session.len() <= MAX_SESSION_ID);
         if let Some(session) = &wanted {
+            if self.is_stale(id, &key, session) {
+                return self.close(id, Close::Link(LinkClose::SessionUnavailable));
+            }
             self.freeze_session(id, &key, session);
         }
         let awaited = 1 + u8::from(wanted.is_some());
@@ -60,6 +63,15 @@ impl Gateway {
             let get = Op::Session(SessionOp::Get { id: session, now: self.now });
             self.issue(Pending::Link { conn: id, asked: LinkAsked::Session }, get);
         }
+    }
+
+    /// Whether the session is in use on a connection that was opened later. Its client has given this
+    /// one up, whose `hello` was long under way; or it falls back on one that stood by, and will do
+    /// better with a new one.
+    fn is_stale(&self, id: ConnId, key: &Key, session: &str) -> bool {
+        let opened_at = |id| self.conn(id).map(|conn| conn.opened_at);
+        let own = opened_at(id);
+        self.holders(id, key, session).into_iter().any(|other| opened_at(other) > own)
     }
 
     /// Lets no other connection of the key change a session any more. Such a connection is closed
@@ -191,6 +203,11 @@ impl Gateway {
 
     /// Welcomes a client, and binds its connection: messages follow.
     fn welcome(&mut self, id: ConnId) {
+        if let Some(Stage::Welcoming(live, _)) = self.conn(id).and_then(Connection::stage)
+            && self.is_stale(id, &live.session.key, &live.session.id)
+        {
+            return self.close(id, Close::Link(LinkClose::SessionUnavailable));
+        }
         let Stage::Welcoming(live, origin) = self.set_stage(id, Stage::Silent) else {
             unreachable!("checked by the caller")
         };

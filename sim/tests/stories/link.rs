@@ -108,6 +108,21 @@ fn link_takes_its_messages_along() {
 }
 
 #[test]
+fn link_hello_comes_too_late() {
+    tale("link_hello_comes_too_late", Config::default(), |world| {
+        let a = hello(world, "5");
+        let session = session(world);
+        world.drop_conn(a);
+        world.note("The hello on the first connection is long under way; the client gives it up.");
+        let late = world.connect_link();
+        world.wait_ms(5_000);
+        resume(world, "5", &session);
+        world.note("It must not take the session away from the one that came after it.");
+        world.text(late, &format!(r#"{{"type":"hello","key":"5","session":"{session}"}}"#));
+    });
+}
+
+#[test]
 fn link_hears_of_losses() {
     let config = Config { mailbox_limit: 1, ..Config::default() };
     tale("link_hears_of_losses", config, |world| {
