@@ -1,17 +1,19 @@
-//! The JavaScript client: held to the Rust one, as ECMAScript 5, and in size.
+//! The JavaScript client: held to the Rust one, and in a real browser.
 //!
-//! The scripts in `shell/web/test/` run in Node; what they need is installed by `npm ci` there, which
-//! `tests/run` does.
+//! The scripts in `shell/web/test/` run in Node, and need Debian's chromium and what `npm ci` installs
+//! in `shell/web/`; `tests/run` sees to both.
 
 #[path = "web/traces.rs"]
 mod traces;
 
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
-/// How many worlds the two machines have to agree on.
+/// How many worlds the two machines have to agree on in Node, and how many in the browser.
 const WORLDS: u64 = 100;
+const WORLDS_IN_BROWSER: u64 = 10;
 
 /// What the worlds must have had together, or they show too little.
 const COMMANDS: [&str; 22] = [
@@ -40,10 +42,11 @@ const COMMANDS: [&str; 22] = [
 ];
 
 /// Runs a script of `shell/web/` in Node.
-fn node(script: &str, input: &str) -> Output {
+fn node(script: &str, arguments: &[&str], input: &str) -> Output {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/shell/web");
     let mut child = Command::new("node")
         .arg(script)
+        .args(arguments)
         .current_dir(directory)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -57,20 +60,30 @@ fn node(script: &str, input: &str) -> Output {
     child.wait_with_output().expect("node ends")
 }
 
-fn assert_passes(script: &str, input: &str) {
-    let output = node(script, input);
+fn assert_passes(script: &str, arguments: &[&str], input: &str) {
+    let output = node(script, arguments, input);
     let (told, errors) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{script} failed:\n{told}{errors}");
 }
 
+fn lines(traces: &[Value]) -> String {
+    traces.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
 #[test]
 fn both_machines_do_the_same() {
-    let seed = 1;
-    let traces: Vec<_> = (seed..seed + WORLDS).map(traces::trace).collect();
+    let traces: Vec<_> = (1..=WORLDS).map(traces::trace).collect();
     let names: BTreeSet<_> = traces.iter().flat_map(traces::names).collect();
     let expected: BTreeSet<_> = COMMANDS.map(str::to_owned).into();
     assert_eq!(names, expected, "the worlds have to show everything");
-    let lines: Vec<_> = traces.iter().map(ToString::to_string).collect();
-    assert_passes("test/traces.js", &lines.join("\n"));
+    assert_passes("test/traces.js", &[], &lines(&traces));
+}
+
+/// Two pages with the client and one of the old kind: messages, a killed daemon, a reload, a network
+/// that goes, WebSockets that are blocked.
+#[test]
+fn pages_get_everything_once() {
+    let traces: Vec<_> = (1..=WORLDS_IN_BROWSER).map(|seed| traces::trace(1_000 + seed)).collect();
+    assert_passes("test/browser.js", &[env!("CARGO_BIN_EXE_steadfast")], &lines(&traces));
 }

@@ -8,6 +8,7 @@ pub mod config;
 pub mod journal;
 pub mod logs;
 pub mod machine;
+pub mod pages;
 pub mod reactor;
 pub mod recording;
 mod running;

@@ -27,7 +27,7 @@
   var WEB_SOCKET = 'ws';
   var LONG_POLL = 'poll';
   /** How long a long-poll waits for a message. */
-  var POLL_WAIT = 25000;
+  var POLL_WAIT = 20000;
 
   // How far a channel has come: a standby says nothing until it is needed.
   var OPENING = 1;
@@ -919,8 +919,8 @@
   function socketChannel(env, url, tell) {
     var isOpen = false;
     var socket;
-    function fail(why) {
-      tell('failed', why);
+    function fail(code, text) {
+      tell('failed', problem(code, url + text));
     }
     try {
       socket = env.socket(url, SUBPROTOCOL, {
@@ -930,7 +930,7 @@
             tell('opened');
           } else {
             socket.close();
-            fail(problem('protocol', url + ' does not speak ' + SUBPROTOCOL));
+            fail('protocol', ' does not speak ' + SUBPROTOCOL);
           }
         },
         text: function (data) {
@@ -942,15 +942,14 @@
             // 1005 and 1006 stand for no code.
             tell('closed', code > 0 && code !== 1005 && code !== 1006 ? code : null);
           } else {
-            fail(problem('unreachable', url + ' cannot be reached; check address and origins'));
+            fail('unreachable', ' is unreachable; check address and origins');
           }
         }
       });
     } catch (error) {
       // Browsers give a mere name for what a page loaded by https may not do.
-      fail(error.name === 'SecurityError'
-        ? problem('insecure', url + ' is forbidden on https pages; use wss://')
-        : problem('failed', url + ': ' + error.message));
+      var isInsecure = error.name === 'SecurityError';
+      fail(isInsecure ? 'insecure' : 'failed', isInsecure ? ' is forbidden on https pages; use wss://' : ': ' + error.message);
     }
     return {
       send: function (text) {
@@ -985,7 +984,7 @@
         if (answer) {
           done(answer);
         } else {
-          tell('closed', null);
+          tell('failed', problem('unreachable', base + ': HTTP ' + status));
         }
       });
     }
@@ -1021,6 +1020,7 @@
         }
       },
       close: function () {
+        ask = function () {};
         Object.keys(requests).forEach(function (method) {
           requests[method].abort();
         });
@@ -1239,7 +1239,7 @@
       } else if (what === 'refused') {
         complain(problem(what, 'refused (' + first + ')'));
       } else if (what === 'opRefused') {
-        complain(problem(what, 'too many updates wait'));
+        complain(problem(what, 'too many updates'));
       } else {
         // onOpsConfirmed, onSuspect, onGaveUp, onRetryIn
         call('on' + what.charAt(0).toUpperCase() + what.slice(1), [first]);
@@ -1331,7 +1331,7 @@
       },
       update: function (patch) {
         var text = JSON.stringify(patch);
-        demand(text, 'the patch is no JSON');
+        demand(text, 'no JSON');
         context = merge(context, parse(text));
         tell('op', text);
       }
@@ -1354,7 +1354,7 @@
     demand(isText(config.key) && config.key.trim(), 'key is missing');
     demand(config.urls.length && config.urls.every(function (url) {
       return /^wss?:\/\/[^/]/.test(url);
-    }), 'no ws:// or wss:// URLs: ' + config.urls);
+    }), 'no wss:// URLs: ' + config.urls);
     Object.keys(DEFAULTS).forEach(function (name) {
       config[name] = options[name] === undefined ? DEFAULTS[name] : options[name];
     });

@@ -4,6 +4,7 @@ use super::{complain, inputs, limits, say, signals, tell};
 use crate::admin;
 use crate::config::{Loaded, Settings, StoreKind};
 use crate::logs::{LogOptions, Logs};
+use crate::pages;
 use crate::reactor::{Courier, Reactor, ReactorConfig};
 use crate::recording::format::Origin;
 use crate::recording::{self, Recorder, Recording};
@@ -109,6 +110,7 @@ fn run_gateway(
     config.poll_wait = Duration::from_micros(settings.poll_wait.as_micros());
     config.poll_origins.clone_from(&settings.poll_origins);
     config.max_backends = settings.max_backends as usize;
+    config.pages = pages::served(settings.serves_demo());
     config.shutdown_timeout = Duration::from_micros(settings.shutdown_timeout.as_micros());
     let mut reactor = Reactor::bind(&config, gateway, store, logs.journal())
         .map_err(|error| error.to_string())?;

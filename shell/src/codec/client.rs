@@ -7,6 +7,7 @@ use super::frame;
 use super::http::Request;
 use super::upgrade::{self, Outcome, Refusal, UpgradeCodec};
 use super::websocket::{WebSocketCodec, Workspace};
+use crate::pages::Page;
 use steadfast_core::command::{Close, FrameKind};
 use steadfast_core::event::{CloseCause, ConnEvent};
 
@@ -37,6 +38,12 @@ impl Default for ClientCodec {
 }
 
 impl ClientCodec {
+    /// One that serves these pages to those who do not upgrade.
+    #[must_use]
+    pub fn serving(pages: &'static [Page]) -> Self {
+        Self { state: State::Opening(UpgradeCodec::serving(pages)) }
+    }
+
     /// The next event in `input`, which is advanced past it; `None` once all of it is taken.
     /// Answers that the protocol itself demands are appended to `out`.
     ///
@@ -53,6 +60,10 @@ impl ClientCodec {
                 Ok(None) => None,
                 Ok(Some(Outcome::Requested(request))) => {
                     self.state = State::Requested(Some(request));
+                    Some(ConnEvent::Closed(CloseCause::Http))
+                }
+                Ok(Some(Outcome::Served)) => {
+                    self.state = State::Requested(None);
                     Some(ConnEvent::Closed(CloseCause::Http))
                 }
                 Ok(Some(Outcome::Upgraded(target, protocol))) => {

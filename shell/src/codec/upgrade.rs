@@ -2,12 +2,14 @@
 //!
 //! The request is read by httparse, once its end has come, and answered with tungstenite's
 //! `create_response`. No extension is agreed to, and of subprotocols that of the link protocol. A
-//! request that cannot be upgraded gets a status and one line of text saying what is wrong with it.
+//! request that cannot be upgraded gets a status and one line of text saying what is wrong with it; one
+//! that asks for a page, where pages are served, gets that.
 //!
 //! Invariants: at most [`MAX_HEAD`] bytes are kept; every byte is scanned once; a request is parsed
 //! once, at the empty line that ends it.
 
 use super::http::{self, Method, Request, Unfinished};
+use crate::pages::Page;
 use bytestring::ByteString;
 use std::borrow::Cow;
 use std::io::Write;
@@ -41,6 +43,8 @@ pub enum Outcome {
     Upgraded(ByteString, Protocol),
     /// It is plain HTTP.
     Requested(Box<Request>),
+    /// It asked for a page, which was appended.
+    Served,
 }
 
 /// Collects a request until it is complete, then answers it.
@@ -50,11 +54,19 @@ pub struct UpgradeCodec {
     begun: Vec<u8>,
     /// A plain request whose body is coming.
     unfinished: Option<Box<Unfinished>>,
+    /// What is served to requests that ask for no upgrade.
+    pages: &'static [Page],
 }
 
 impl UpgradeCodec {
+    /// One that serves these pages, too.
+    #[must_use]
+    pub fn serving(pages: &'static [Page]) -> Self {
+        Self { begun: Vec::new(), unfinished: None, pages }
+    }
+
     /// Takes bytes of the request from `input` and leaves what follows the request. Once it is
-    /// complete, it is returned; the answer to one that is upgraded is appended to `out`.
+    /// complete, it is returned; the answer to one that is upgraded or served is appended to `out`.
     ///
     /// # Errors
     /// Why the request cannot be upgraded; the answer that says so is in `out`.
@@ -77,6 +89,10 @@ impl UpgradeCodec {
             match self.take_head(input, out)? {
                 Some(Answer::Upgraded(target, protocol)) => {
                     return Ok(Some(Outcome::Upgraded(target, protocol)));
+                }
+                Some(Answer::Served(page)) => {
+                    page.put(out);
+                    return Ok(Some(Outcome::Served));
                 }
                 Some(Answer::Unfinished(plain)) => self.unfinished = Some(plain),
                 None => return Ok(None),
@@ -103,7 +119,7 @@ impl UpgradeCodec {
             // The whole request in one piece needs no memory of its own.
             let mut from = 0;
             while let Some(end) = end_of_head(&input[..room], from) {
-                if let Some(agreed) = answer(&input[..end], out)? {
+                if let Some(agreed) = answer(&input[..end], self.pages, out)? {
                     *input = &input[end..];
                     return Ok(Some(agreed));
                 }
@@ -113,7 +129,7 @@ impl UpgradeCodec {
         self.begun.extend_from_slice(&input[..room]);
         let mut from = if old == 0 { room } else { old };
         while let Some(end) = end_of_head(&self.begun, from) {
-            if let Some(agreed) = answer(&self.begun[..end], out)? {
+            if let Some(agreed) = answer(&self.begun[..end], self.pages, out)? {
                 *input = &input[end - old..];
                 self.begun = Vec::new();
                 return Ok(Some(agreed));
@@ -145,10 +161,15 @@ fn refusal(status: StatusCode, reason: impl Into<Cow<'static, str>>) -> Refusal 
 enum Answer {
     Upgraded(ByteString, Protocol),
     Unfinished(Box<Unfinished>),
+    Served(&'static Page),
 }
 
 /// Reads a request that ends with an empty line; `None` when that line only stands before it.
-fn answer(head: &[u8], out: &mut Vec<u8>) -> Result<Option<Answer>, Refusal> {
+fn answer(
+    head: &[u8],
+    pages: &'static [Page],
+    out: &mut Vec<u8>,
+) -> Result<Option<Answer>, Refusal> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut fields);
     match parsed.parse(head) {
@@ -174,6 +195,11 @@ fn answer(head: &[u8], out: &mut Vec<u8>) -> Result<Option<Answer>, Refusal> {
     }
     let mut request = server::Request::new(());
     *request.headers_mut() = relevant_headers(parsed.headers)?;
+    if !request.headers().contains_key(UPGRADE)
+        && let Some(page) = Page::find(pages, parsed.path.unwrap_or_default())
+    {
+        return Ok(Some(Answer::Served(page)));
+    }
     check(request.headers())?;
     let mut response = create_response(&request)
         .map_err(|error| refusal(StatusCode::BAD_REQUEST, error.to_string()))?;
@@ -448,6 +474,31 @@ mod tests {
         let mut bytes = POLL.as_bytes().to_vec();
         *bytes.last_mut().unwrap() = 0xff;
         assert_eq!(check_all_splits(&bytes).0.unwrap_err().status, 400);
+    }
+
+    #[test]
+    fn pages_are_served_to_those_who_do_not_upgrade() {
+        static PAGES: [Page; 1] =
+            [Page { path: "/a.js", kind: "text/javascript", body: "var ä;" }];
+        let ask = |bytes: &str| {
+            let (mut codec, mut out) = (UpgradeCodec::serving(&PAGES), Vec::new());
+            let outcome = codec.next(&mut bytes.as_bytes(), &mut out);
+            (outcome, String::from_utf8(out).unwrap())
+        };
+        for target in ["/a.js", "/a.js?v=1"] {
+            let (outcome, out) = ask(&format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"));
+            assert_eq!(outcome, Ok(Some(Outcome::Served)));
+            assert!(out.starts_with("HTTP/1.1 200 OK\r\n"), "{out}");
+            assert!(
+                out.contains("Content-Length: 7\r\n") && out.ends_with("\r\n\r\nvar ä;"),
+                "{out}"
+            );
+        }
+        assert!(ask("GET /b.js HTTP/1.1\r\n\r\n").1.starts_with("HTTP/1.1 426 "));
+        assert!(ask("POST /a.js HTTP/1.1\r\n\r\n").1.starts_with("HTTP/1.1 405 "));
+        let upgraded = ask(&GOOD.replace("/ws/a?b=%20", "/a.js"));
+        let expect = Outcome::Upgraded("/a.js".into(), Protocol::Legacy);
+        assert_eq!(upgraded.0, Ok(Some(expect)));
     }
 
     proptest! {

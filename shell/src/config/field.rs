@@ -1,7 +1,7 @@
 //! The types that fields of the settings have, and the values that stand for them.
 
 use super::value::{OFF, SWITCHED, Value};
-use super::{LogFormat, LogLevel, StoreKind};
+use super::{Demo, LogFormat, LogLevel, StoreKind};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use steadfast_core::config::{BindPolicy, BindRule, Dedup, Dialects, UrlKey, WebActivity};
@@ -64,6 +64,11 @@ impl Words for BindPolicy {
 impl Words for StoreKind {
     const WORDS: &'static [&'static str] = &["embedded", "memory"];
     const ALL: &'static [Self] = &[Self::Embedded, Self::Memory];
+}
+
+impl Words for Demo {
+    const WORDS: &'static [&'static str] = &["auto", "on", "off"];
+    const ALL: &'static [Self] = &[Self::Auto, Self::On, Self::Off];
 }
 
 impl Words for LogFormat {

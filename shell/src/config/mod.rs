@@ -45,6 +45,8 @@ pub struct Settings {
     pub admin_token_file: Option<PathBuf>,
     /// How often the canary is pushed to; never when zero.
     pub canary: Span,
+    /// Whether the page to try the client is served.
+    pub demo: Demo,
     /// How long connections may take to end at a stop.
     pub shutdown_timeout: Span,
     /// How long a long-poll waits at most.
@@ -94,6 +96,17 @@ pub enum StoreKind {
     Memory,
 }
 
+/// Whether the page to try the client is served at `/` of the public port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demo {
+    /// When only this machine reaches the port.
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
 /// What a log line looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -118,6 +131,18 @@ pub enum LogLevel {
     Debug,
 }
 
+impl Settings {
+    /// Whether the page to try the client is served.
+    #[must_use]
+    pub fn serves_demo(&self) -> bool {
+        match self.demo {
+            Demo::Auto => self.ws.ip().is_loopback(),
+            Demo::On => true,
+            Demo::Off => false,
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -131,6 +156,7 @@ impl Default for Settings {
             canary: Span::from_secs(5),
             poll_wait: Span::from_secs(20),
             poll_origins: Vec::new(),
+            demo: Demo::Auto,
             max_backends: 128,
             shutdown_timeout: Span::from_secs(10),
             seed: None,

@@ -3,7 +3,7 @@
 use super::Settings;
 use super::field::{Field, Words};
 use super::value::{DIALECTS, Kind, Value};
-use super::{LogFormat, LogLevel, StoreKind};
+use super::{Demo, LogFormat, LogLevel, StoreKind};
 use steadfast_core::config::{BindPolicy, Dedup, UrlKey, WebActivity};
 use steadfast_core::time::Span;
 
@@ -166,6 +166,12 @@ pub static SETTINGS: &[Setting] = &[
         canary,
         up_to_an_hour(0),
         "How often a client of the gateway's own is pushed to, for /healthz; 0s: never"
+    ),
+    row!(
+        Process,
+        demo,
+        Kind::Choice(Demo::WORDS),
+        "Serve a page to try the client at `/` of `ws`; auto: when only this machine reaches it"
     ),
     row!(
         Process,

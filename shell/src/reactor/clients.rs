@@ -103,7 +103,7 @@ impl Sockets {
         self.registry.register(&mut socket, token(Side::Client, slot), interest)?;
         let place = self.clients.insert(Client {
             socket,
-            codec: ClientCodec::default(),
+            codec: ClientCodec::serving(self.pages),
             outbox: Outbox::default(),
             drains: Vec::new(),
             read_meanwhile: 0,

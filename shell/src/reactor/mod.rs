@@ -36,6 +36,7 @@ pub use handle::Handle;
 
 use crate::journal::Journal;
 use crate::machine::Machine;
+use crate::pages::Page;
 use crate::store::Backend;
 use clock::{Clock, span};
 use desk::{AnswerFigures, Desk, Taken};
@@ -78,6 +79,8 @@ pub struct ReactorConfig {
     pub poll_wait: Duration,
     /// The origins whose pages may long-poll besides those of the gateway's own; `*` is any.
     pub poll_origins: Vec<String>,
+    /// What is served to clients that do not upgrade.
+    pub pages: &'static [Page],
     /// How many back ends may be connected; further ones wait to be accepted.
     pub max_backends: usize,
     /// How long a closed socket may stay to have its last bytes read.
@@ -97,6 +100,7 @@ impl ReactorConfig {
             max_push_line: 10 << 20,
             poll_wait: Duration::from_secs(20),
             poll_origins: Vec::new(),
+            pages: &[],
             max_backends: 128,
             linger: Duration::from_secs(2),
             shutdown_timeout: Duration::from_secs(5),
@@ -161,7 +165,7 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
         let handle = Handle::new(&poll, WAKER)?;
         let desk = Desk::new(handle.clone());
         let clock = Clock::start();
-        let sockets = Sockets::new(
+        let mut sockets = Sockets::new(
             registry.try_clone()?,
             config.max_message,
             config.max_push_line,
@@ -169,6 +173,7 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
             span(config.linger),
             clock.now(),
         );
+        sockets.pages = config.pages;
         let mut backend = backend;
         backend.start(handle.clone());
         Ok(Self {

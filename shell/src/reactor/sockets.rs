@@ -9,6 +9,7 @@ use super::polls::Polls;
 use super::pushers::Pusher;
 use super::slots::{Place, Slots};
 use crate::codec::websocket::Workspace;
+use crate::pages::Page;
 use mio::event::Event as Ready;
 use mio::{Registry, Token};
 use std::collections::VecDeque;
@@ -78,6 +79,8 @@ pub(super) struct Sockets {
     /// Where codecs write; empty between two calls.
     pub(super) scratch: Vec<u8>,
     pub(super) max_push_line: usize,
+    /// What clients that do not upgrade can get.
+    pub(super) pages: &'static [Page],
     linger: Span,
     /// The turn's time.
     pub(super) now: Time,
@@ -109,6 +112,7 @@ impl Sockets {
             pool: Pool::default(),
             scratch: Vec::new(),
             max_push_line,
+            pages: &[],
             linger,
             now,
             stopping: false,

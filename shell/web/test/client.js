@@ -273,3 +273,84 @@ test('the page is told of its network and its user', function () {
   w.clock.pass(0);
   assert.strictEqual(w.sockets.length, count + 1);
 });
+
+/** A stand-in for WeChat: sockets that fail, requests that are answered by hand. */
+function fakeWx(storage) {
+  var self = { sockets: [], requests: [], hints: {} };
+  self.connectSocket = function (options) {
+    var task = { options: options, on: {}, sent: [] };
+    ['onOpen', 'onMessage', 'onClose', 'onError'].forEach(function (name) {
+      task[name] = function (call) { task.on[name] = call; };
+    });
+    task.send = function (message) { task.sent.push(JSON.parse(message.data)); };
+    task.close = function () { task.isClosed = true; };
+    self.sockets.push(task);
+    return task;
+  };
+  self.request = function (options) {
+    self.requests.push(options);
+    return { abort: function () { options.isAborted = true; } };
+  };
+  self.getStorageSync = function (name) { return storage.getItem(name) || ''; };
+  self.setStorageSync = storage.setItem;
+  self.removeStorageSync = storage.removeItem;
+  self.onNetworkStatusChange = function (call) { self.hints.network = call; };
+  self.onAppShow = function (call) { self.hints.show = call; };
+  return self;
+}
+
+test('in a mini-program it uses what WeChat has, and long-polls where sockets fail', async function () {
+  var w = world();
+  var wx = fakeWx(w.storage);
+  global.wx = wx;
+  var Steadfast = load();
+  delete global.wx;
+  var link = new Steadfast(w.options({ socket: undefined, storage: undefined, url: 'wss://gateway/ws' })).connect();
+  assert.deepStrictEqual(wx.sockets[0].options.protocols, ['steadfast.v1']);
+  wx.sockets[0].on.onError({ errMsg: 'no' });
+  w.clock.pass(1000);
+  wx.sockets[1].options.fail({ errMsg: 'no' });
+  w.clock.pass(1400);
+  await new Promise(function (resolve) { setTimeout(resolve, 0); });
+  var hello = wx.requests.shift();
+  assert.deepStrictEqual([hello.method, hello.url], ['POST', 'https://gateway/poll']);
+  assert.deepStrictEqual(JSON.parse(hello.data), { type: 'hello', key: '7' });
+  function answer(request, frames, after) {
+    request.success({ statusCode: 200, data: JSON.stringify({ frames: frames, after: after }) });
+  }
+  answer(hello, [
+    { type: 'welcome', session: 'p1', resumed: false, lost: false, applied: 0, context: {}, heartbeat_ms: 15000 },
+    { type: 'message', id: '1-1', data: 'polled', tries: 1 }
+  ], '1');
+  assert.strictEqual(link.getState(), 'fallback');
+  assert.deepStrictEqual(w.seen, ['1-1 polled']);
+  link.update({ a: 1 });
+  var get = wx.requests.filter(function (request) { return request.method === 'GET'; })[0];
+  var posts = wx.requests.filter(function (request) { return request.method === 'POST'; });
+  assert.strictEqual(get.url, 'https://gateway/poll?session=p1&after=1&wait=20000');
+  assert.strictEqual(posts.length, 1, 'one post at a time');
+  assert.deepStrictEqual(JSON.parse(posts[0].data), [{ type: 'ack', id: '1-1' }]);
+  wx.requests = [];
+  posts[0].success({ statusCode: 200, data: '{}' });
+  assert.deepStrictEqual(JSON.parse(wx.requests[0].data), [{ type: 'op', n: 1, patch: { a: 1 } }]);
+  // A socket gets through: it takes over, and the poll ends.
+  w.clock.pass(1000);
+  var socket = wx.sockets[2];
+  socket.on.onOpen();
+  assert.deepStrictEqual(socket.sent, [{ type: 'hello', key: '7', session: 'p1', last: '1-1' }]);
+  socket.on.onMessage({ data: JSON.stringify({
+    type: 'welcome', session: 'p1', resumed: true, lost: false, applied: 1, context: { a: 1 }, heartbeat_ms: 15000
+  }) });
+  assert.strictEqual(link.getState(), 'connected');
+  assert(get.isAborted);
+  wx.hints.network({ isConnected: false });
+  assert.deepStrictEqual(socket.sent.pop(), { type: 'ping' });
+  // The mini-program is started again.
+  global.wx = wx;
+  var again = load();
+  delete global.wx;
+  new again(w.options({ socket: undefined, storage: undefined, url: 'wss://gateway/ws' })).connect();
+  wx.sockets[3].on.onOpen();
+  assert.strictEqual(wx.sockets[3].sent[0].session, 'p1');
+  link.close();
+});
