@@ -203,6 +203,31 @@ fn serve_is_ready_logs_and_stops_on_a_signal() {
 }
 
 #[test]
+fn a_listener_of_the_link_protocol_acknowledges_what_it_prints() {
+    let daemon = Daemon::start("", &["--max-connections=100", "--log-level=debug"]);
+    let (ws, push) = daemon.addresses();
+    let url = format!("ws://{ws}/");
+    for round in ["first", "second"] {
+        for data in [round, "next"] {
+            let pushed = steadfast(&["push", "seven", data, "--addr", &push]).output().unwrap();
+            assert_eq!(code(&pushed), Some(0));
+        }
+        let arguments = ["listen", "seven", "--link", "--count", "2", "--url", &url];
+        let heard = steadfast(&arguments).output().unwrap();
+        assert_eq!(code(&heard), Some(0), "{}", stderr(&heard));
+        let expect = format!(
+            "{{\"uid\":\"seven\",\"Data\":\"{round}\"}}\n{{\"uid\":\"seven\",\"Data\":\"next\"}}\n"
+        );
+        assert_eq!(stdout(&heard), expect, "each once, and nothing of an earlier round");
+    }
+    let refused = steadfast(&["listen", "device:1", "--link", "--url", &url]).output().unwrap();
+    assert_eq!(code(&refused), Some(1));
+    assert!(stderr(&refused).contains("does not want this client"), "{}", stderr(&refused));
+    daemon.signal("-TERM");
+    assert_eq!(daemon.finish().0, Some(0));
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     let daemon = Daemon::start("", &["--log-level", "off", "--shutdown-timeout", "1h"]);
     let (ws, _) = daemon.addresses();

@@ -72,7 +72,7 @@ impl Canary {
     }
 
     fn connect(&self) -> Result<Socket, String> {
-        let mut socket = Socket::open(&Target::parse(&self.url)?)?;
+        let mut socket = Socket::open(&Target::parse(&self.url)?, None)?;
         socket.send(&self.key.as_str().into())?;
         Ok(socket)
     }
@@ -88,7 +88,7 @@ impl Canary {
             self.health.came_back(began.elapsed());
             let next = began + self.interval;
             while let Some(left) = next.checked_duration_since(Instant::now()) {
-                if let Arrival::End(why) = socket.receive(left) {
+                if let Arrival::End(why, _) = socket.receive(left) {
                     return format!("its connection ended: {why}");
                 }
             }
@@ -132,7 +132,7 @@ fn await_text(socket: &mut Socket, text: &str, began: Instant) -> Result<(), Str
         let left = TIMEOUT.checked_sub(began.elapsed()).ok_or_else(late)?;
         match socket.receive(left) {
             Arrival::Text(arrived) if *arrived == *text => return Ok(()),
-            Arrival::End(why) => return Err(format!("its connection ended: {why}")),
+            Arrival::End(why, _) => return Err(format!("its connection ended: {why}")),
             Arrival::Text(_) | Arrival::Pong | Arrival::Ping | Arrival::Nothing => {}
         }
     }

@@ -6,6 +6,7 @@ use crate::config::value::Kind;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::process::ExitCode;
+use steadfast_core::event::Protocol;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -135,6 +136,11 @@ fn listen_command() -> Command {
                 .value_parser(value_parser!(u32).range(1..))
                 .help("Give up after this many further attempts in a row [default: never]"),
         )
+        .arg(
+            Arg::new("link").long("link").action(ArgAction::SetTrue).help(
+                "Speak the link protocol: each message once, acknowledged when it is printed",
+            ),
+        )
 }
 
 fn push_command() -> Command {
@@ -197,6 +203,7 @@ pub(super) fn listen(matches: &ArgMatches) -> ExitCode {
             client::listen::Form::Plain
         },
         max_attempts: matches.get_one("max_attempts").copied(),
+        protocol: if matches.get_flag("link") { Protocol::Link } else { Protocol::Legacy },
     })
 }
 

@@ -1,7 +1,7 @@
 //! `steadfast listen`: a client that prints what is pushed to its key.
 
 use super::socket::{Arrival, Socket, Target};
-use super::{say, tell};
+use super::{link, say, tell};
 use crate::cli::signals;
 use bytestring::ByteString;
 use std::net::{Shutdown, TcpStream};
@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant, SystemTime};
 use steadfast_core::dialect;
+use steadfast_core::event::Protocol;
 use steadfast_core::id::Key;
 use steadfast_core::link::legacy::{Link, LinkCommand, LinkConfig, LinkEvent, LinkState};
 use steadfast_core::time::{Span, Time};
@@ -32,6 +33,8 @@ pub struct Options {
     pub form: Form,
     /// How many retries in a row may fail.
     pub max_attempts: Option<u32>,
+    /// What is spoken.
+    pub protocol: Protocol,
 }
 
 /// How messages are printed.
@@ -43,13 +46,28 @@ pub enum Form {
     Json,
 }
 
+impl Form {
+    /// Prints a message; says whether somebody still reads.
+    pub(super) fn print(self, text: &str, now: Time) -> bool {
+        match self {
+            Self::Plain => say(text),
+            Self::Json => {
+                let data = serde_json::Value::String(text.to_owned());
+                say(&format!("{{\"time\":\"{now}\",\"data\":{data}}}"))
+            }
+        }
+    }
+}
+
 /// How a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     /// As asked: enough messages, or a signal.
     Done,
     /// The gateway could not be reached often enough.
     GaveUp,
+    /// The gateway does not want this client, for the reason that was printed.
+    Refused,
 }
 
 /// Listens until there were enough messages or a signal comes (exit code 0), or every attempt
@@ -63,6 +81,7 @@ pub fn run(options: &Options) -> ExitCode {
             tell(&format!("error: gave up connecting to {}; {advice}", options.url));
             ExitCode::FAILURE
         }
+        Ok(End::Refused) => ExitCode::FAILURE,
         Err(problem) => {
             tell(&format!("error: {problem}"));
             ExitCode::FAILURE
@@ -80,10 +99,14 @@ fn listen(options: &Options) -> Result<End, String> {
     let told = Arc::clone(&stop);
     signals::on_first(move || told.tell())
         .map_err(|error| format!("cannot handle signals: {error}"))?;
+    let clock = Clock::start();
+    let seed = clock.now().as_micros() ^ u64::from(std::process::id());
+    if options.protocol == Protocol::Link {
+        return Ok(link::listen(options, Key::new(key), target, clock, stop, seed));
+    }
     let mut config = LinkConfig::new(Key::new(key));
     config.max_attempts = options.max_attempts;
-    let clock = Clock::start();
-    let link = Link::new(config, clock.now().as_micros() ^ u64::from(std::process::id()));
+    let link = Link::new(config, seed);
     let mut listener = Listener {
         link,
         clock,
@@ -99,7 +122,7 @@ fn listen(options: &Options) -> Result<End, String> {
 }
 
 /// Asks the listener to stop, from another thread.
-struct Stop {
+pub(super) struct Stop {
     asked: AtomicBool,
     listener: Thread,
     /// The stream that the listener may be blocked on.
@@ -123,17 +146,17 @@ impl Stop {
         self.listener.unpark();
     }
 
-    fn is_asked(&self) -> bool {
+    pub(super) fn is_asked(&self) -> bool {
         self.asked.load(Ordering::SeqCst)
     }
 
-    fn watch(&self, stream: Option<TcpStream>) {
+    pub(super) fn watch(&self, stream: Option<TcpStream>) {
         *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = stream;
     }
 }
 
 /// Wall-clock time that never goes backward.
-struct Clock {
+pub(super) struct Clock {
     started: Instant,
     epoch: Time,
 }
@@ -144,7 +167,7 @@ impl Clock {
         Self { started: Instant::now(), epoch: Time::EPOCH + span(since) }
     }
 
-    fn now(&self) -> Time {
+    pub(super) fn now(&self) -> Time {
         self.epoch + span(self.started.elapsed())
     }
 }
@@ -196,7 +219,7 @@ impl Listener {
             Arrival::Text(text) => self.handle(LinkEvent::TextReceived(text)),
             Arrival::Pong => self.handle(LinkEvent::PongReceived),
             Arrival::Ping | Arrival::Nothing => {}
-            Arrival::End(why) => self.lost(&why),
+            Arrival::End(why, _) => self.lost(&why),
         }
     }
 
@@ -215,7 +238,7 @@ impl Listener {
         {
             match socket.receive(left) {
                 Arrival::Text(text) => self.handle(LinkEvent::TextReceived(text)),
-                Arrival::Ping | Arrival::End(_) => return,
+                Arrival::Ping | Arrival::End(..) => return,
                 Arrival::Pong | Arrival::Nothing => {}
             }
         }
@@ -258,7 +281,7 @@ impl Listener {
     }
 
     fn connect(&mut self) {
-        let opened = Socket::open(&self.target).and_then(|socket| {
+        let opened = Socket::open(&self.target, None).and_then(|socket| {
             let handle = socket.handle().map_err(|error| error.to_string())?;
             Ok((socket, handle))
         });
@@ -297,13 +320,7 @@ impl Listener {
             self.is_more_there = true;
             return;
         }
-        let is_read = match self.form {
-            Form::Plain => say(text),
-            Form::Json => {
-                let data = serde_json::Value::String(text.to_string());
-                say(&format!("{{\"time\":\"{}\",\"data\":{data}}}", self.clock.now()))
-            }
-        };
+        let is_read = self.form.print(text, self.clock.now());
         self.left = self.left.map(|left| left - 1);
         if !is_read || self.left == Some(0) {
             self.end = Some(End::Done);

@@ -2,6 +2,7 @@
 //!
 //! [`listen`] is what a web page is, [`push`] what a back end is. Both are plain blocking programs.
 
+mod link;
 pub mod listen;
 pub mod push;
 pub(crate) mod socket;

@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 use tungstenite::http::Uri;
 use tungstenite::protocol::Role;
-use tungstenite::{Bytes, Error, HandshakeError, Message, WebSocket};
+use tungstenite::{Bytes, ClientRequestBuilder, Error, HandshakeError, Message, WebSocket};
 
 /// Connecting and upgrading take at most this long each.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,14 +32,14 @@ pub(crate) enum Arrival {
     Ping,
     /// Nothing yet, or nothing of interest.
     Nothing,
-    /// The connection's end, and why.
-    End(String),
+    /// The connection's end: why, and the close code if a close frame came.
+    End(String, Option<u16>),
 }
 
 /// Where a URL leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    url: String,
+    uri: Uri,
     /// Host and port.
     pub(crate) address: String,
 }
@@ -59,13 +59,13 @@ impl Target {
         }
         let host = uri.host().ok_or_else(|| format!("{url:?} names no host; {wanted}"))?;
         let address = format!("{host}:{}", uri.port_u16().unwrap_or(80));
-        Ok(Self { url: url.to_owned(), address })
+        Ok(Self { uri, address })
     }
 }
 
 impl Socket {
-    /// Connects and upgrades.
-    pub(crate) fn open(target: &Target) -> Result<Self, String> {
+    /// Connects and upgrades; to the subprotocol, if one is asked for.
+    pub(crate) fn open(target: &Target, subprotocol: Option<&str>) -> Result<Self, String> {
         let refused = |error: io::Error| format!("cannot connect to {}: {error}", target.address);
         let mut result = Err(io::Error::other("no address"));
         for candidate in resolve(&target.address)? {
@@ -80,7 +80,11 @@ impl Socket {
             .and_then(|()| stream.set_read_timeout(Some(OPEN_TIMEOUT)))
             .and_then(|()| stream.set_write_timeout(Some(WRITE_TIMEOUT)))
             .map_err(refused)?;
-        match tungstenite::client(target.url.as_str(), stream) {
+        let mut request = ClientRequestBuilder::new(target.uri.clone());
+        if let Some(name) = subprotocol {
+            request = request.with_sub_protocol(name);
+        }
+        match tungstenite::client(request, stream) {
             Ok((inner, _)) => Ok(Self { inner }),
             Err(HandshakeError::Interrupted(_)) => {
                 Err(format!("{} did not answer the upgrade in time", target.address))
@@ -102,7 +106,7 @@ impl Socket {
         // A timeout of zero would mean none at all.
         let within = within.max(Duration::from_millis(1));
         if let Err(error) = self.inner.get_ref().set_read_timeout(Some(within)) {
-            return Arrival::End(error.to_string());
+            return Arrival::End(error.to_string(), None);
         }
         match self.inner.read() {
             Ok(Message::Text(text)) => Arrival::Text(text.as_str().into()),
@@ -113,15 +117,16 @@ impl Socket {
             Ok(Message::Pong(_)) => Arrival::Pong,
             Ok(Message::Ping(_)) => match self.inner.flush() {
                 Ok(()) => Arrival::Ping,
-                Err(error) => Arrival::End(error.to_string()),
+                Err(error) => Arrival::End(error.to_string(), None),
             },
             Ok(Message::Frame(_)) => Arrival::Nothing,
-            Ok(Message::Close(frame)) => Arrival::End(frame.map_or_else(
-                || "closed by the gateway".to_owned(),
-                |frame| format!("closed by the gateway: {} {}", frame.code, frame.reason),
-            )),
+            Ok(Message::Close(None)) => Arrival::End("closed by the gateway".to_owned(), None),
+            Ok(Message::Close(Some(frame))) => {
+                let why = format!("closed by the gateway: {} {}", frame.code, frame.reason);
+                Arrival::End(why, Some(frame.code.into()))
+            }
             Err(Error::Io(error)) if is_passing(&error) => Arrival::Nothing,
-            Err(error) => Arrival::End(error.to_string()),
+            Err(error) => Arrival::End(error.to_string(), None),
         }
     }
 
