@@ -60,6 +60,30 @@ pub enum Whim {
     Roam(usize),
 }
 
+impl Whim {
+    /// Whether the client's connection is not sound any more.
+    fn harms(&self) -> bool {
+        match self {
+            Self::Leave
+            | Self::Quit
+            | Self::Vanish
+            | Self::Freeze(_)
+            | Self::IgnorePings(_)
+            | Self::Break
+            | Self::Reset
+            | Self::StopReading
+            | Self::Malformed(_) => true,
+            Self::Start
+            | Self::StrayPong(_)
+            | Self::Binary
+            | Self::Say
+            | Self::Text(_)
+            | Self::Read
+            | Self::Roam(_) => false,
+        }
+    }
+}
+
 /// What the clients and back ends of a host share.
 #[derive(Clone, Debug)]
 pub(super) struct Surroundings {
@@ -141,8 +165,18 @@ impl Client {
         self.link.next_deadline()
     }
 
+    /// The judges are told that something is wrong with its connection, if it has one.
+    fn ail(&self, now: Time) {
+        if let State::Open(socket) = &self.state {
+            self.around.watch.ails(now.since(Time::EPOCH), socket.wire.local);
+        }
+    }
+
     /// Carries out what is wanted of it.
     pub(super) fn take(&mut self, now: Time, whim: &Whim) {
+        if whim.harms() {
+            self.ail(now);
+        }
         match whim {
             Whim::Start => self.tell(now, LinkEvent::Started),
             Whim::Leave => {
@@ -221,7 +255,7 @@ impl Client {
                 return self.serve_deadlines(cx, now);
             };
             match connected.and_then(|tcp| Wire::new(tcp, &self.around.meters, &self.around.chop)) {
-                Ok(wire) => self.connected(wire),
+                Ok(wire) => self.connected(now, wire),
                 Err(_) => {
                     self.state = State::Away;
                     self.say(now, "cannot connect");
@@ -244,7 +278,14 @@ impl Client {
         }
     }
 
-    fn connected(&mut self, wire: Wire) {
+    fn connected(&mut self, now: Time, wire: Wire) {
+        let well = self.setup.pongs == Pongs::Prompt
+            && self.reads
+            && self.frozen_until <= now
+            && self.ignores_pings_until <= now;
+        if well {
+            self.around.watch.is_well(now.since(Time::EPOCH), wire.local);
+        }
         let number = self.around.ends.new_connection();
         let outbox = REQUEST.as_bytes().to_vec();
         let reader = Reader::default();
@@ -366,6 +407,7 @@ impl Client {
     fn lose(&mut self, now: Time, what: &str) {
         let State::Open(socket) = &self.state else { return };
         let event = if socket.upgraded { LinkEvent::Closed } else { LinkEvent::Failed };
+        self.ail(now);
         self.around.delivered.lost_connection(now);
         self.state = State::Away;
         self.say(now, what);
@@ -385,7 +427,10 @@ impl Client {
                 }
                 LinkCommand::Send(text) => self.send_text(now, &text),
                 LinkCommand::Ping => self.send(Opcode::Ping, b""),
-                LinkCommand::Disconnect => self.state = State::Away,
+                LinkCommand::Disconnect => {
+                    self.ail(now);
+                    self.state = State::Away;
+                }
                 LinkCommand::Deliver(_)
                 | LinkCommand::StateChanged { .. }
                 | LinkCommand::GaveUp => {}

@@ -50,6 +50,8 @@ pub struct Outcome {
     pub tally: tally::Tally,
     /// How many events the gateways were told.
     pub events: u64,
+    /// How many connections the judges were told to be sound, so that they may not be closed.
+    pub vouched: u64,
     /// How long the world existed.
     pub lasted: Span,
     /// How many pushes there were, and how many copies were received.
@@ -319,6 +321,7 @@ impl Director {
             violation,
             tally: self.delivered.counts(),
             events: self.watch.events(),
+            vouched: self.watch.vouched(),
             lasted: self.now(),
             pushes: self.ends.totals(),
             lines: self.timeline.take_lines(),
@@ -453,6 +456,12 @@ impl Director {
     /// What is sent between the two suffers a fault, or none any more.
     fn tell_wires(&self, from: Host, to: Host, trouble: Trouble, fault: Option<Delivered>) {
         let (from, to) = (self.sim.lookup(self.name(from)), self.sim.lookup(self.name(to)));
+        for host in [from, to] {
+            match fault {
+                Some(_) => self.watch.network_ails(self.now(), host),
+                None => self.watch.network_recovers(host),
+            }
+        }
         self.meters.set_trouble(from, to, fault);
         if trouble != Trouble::OneWay {
             self.meters.set_trouble(to, from, fault);

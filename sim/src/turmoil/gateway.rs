@@ -392,6 +392,11 @@ impl Process {
         }
         self.write_down(&event, &commands);
         self.machine.watch.batch(since_start(), now, self.machine.index, &event, &commands);
+        if let Event::Connection(id, ConnEvent::Accepted) = event
+            && let Some(client) = self.sockets.peer(id)
+        {
+            self.machine.watch.accepted(since_start(), self.machine.index, id, client);
+        }
         for command in commands.drain(..) {
             self.execute(cx, command);
         }

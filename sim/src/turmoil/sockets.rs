@@ -10,6 +10,7 @@ use super::wire::Wire;
 use crate::schedule::Delivered;
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use steadfast_core::command::{Close, FrameKind, Reply};
 use steadfast_core::event::{CloseCause, ConnEvent, Event, PusherEvent};
@@ -164,6 +165,11 @@ impl Sockets {
 
     pub(super) fn pusher_places(&self) -> Vec<Place> {
         self.pushers.places()
+    }
+
+    /// From where a client has connected.
+    pub(super) fn peer(&mut self, id: ConnId) -> Option<SocketAddr> {
+        self.clients.get_mut((id.slot, id.generation)).map(|client| client.wire.peer)
     }
 
     pub(super) fn is_live(&mut self, id: ConnId) -> bool {

@@ -5,9 +5,12 @@ use super::tally::Tally;
 use crate::oracle::{Fact, Inventory, Judge, Moment, Violation};
 use crate::schedule::Schedule;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use steadfast_core::command::Command;
 use steadfast_core::event::Event;
+use steadfast_core::id::ConnId;
 use steadfast_core::time::{Span, Time};
 
 /// Who judges a world.
@@ -32,8 +35,21 @@ struct Inner {
     judges: Vec<Judge>,
     /// Whether the core's tables are checked after every event.
     checked: bool,
+    /// The clients' sockets, by the clients' addresses.
+    sockets: BTreeMap<SocketAddr, Health>,
+    /// How many connections were said to be sound.
+    vouched: u64,
+    /// How many troubles each host's network has.
+    troubled: BTreeMap<IpAddr, u32>,
     tally: Tally,
     events: u64,
+}
+
+/// How the client of a socket is, and which connection of which gateway it is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Health {
+    well: bool,
+    conn: Option<(usize, ConnId)>,
 }
 
 impl Watch {
@@ -46,7 +62,15 @@ impl Watch {
             By::Reader => (Vec::new(), true),
             By::Nobody => (Vec::new(), false),
         };
-        Self(Rc::new(RefCell::new(Inner { judges, checked, tally, events: 0 })))
+        Self(Rc::new(RefCell::new(Inner {
+            judges,
+            checked,
+            sockets: BTreeMap::new(),
+            vouched: 0,
+            troubled: BTreeMap::new(),
+            tally,
+            events: 0,
+        })))
     }
 
     /// Whether the core's tables are to be checked after every event.
@@ -75,6 +99,74 @@ impl Watch {
     pub(super) fn fact(&self, at: Span, wall: Option<Time>, gateway: usize, fact: Fact) {
         if let Some(judge) = self.0.borrow_mut().judges.get_mut(gateway) {
             judge.fact(Moment { elapsed: at, wall: wall.unwrap_or(START + at) }, fact);
+        }
+    }
+
+    /// A client has connected from this address, and nothing is wrong with it.
+    pub(super) fn is_well(&self, at: Span, client: SocketAddr) {
+        let mut inner = self.0.borrow_mut();
+        if inner.troubled.contains_key(&client.ip()) {
+            return;
+        }
+        let health = inner.sockets.entry(client).or_default();
+        health.well = true;
+        let conn = health.conn;
+        drop(inner);
+        if let Some((gateway, id)) = conn {
+            self.vouch(at, gateway, id);
+        }
+    }
+
+    /// Something goes wrong with a client, or it leaves.
+    pub(super) fn ails(&self, at: Span, client: SocketAddr) {
+        let health = self.0.borrow_mut().sockets.remove(&client);
+        if let Some((gateway, id)) = health.and_then(|health| health.conn) {
+            self.fact(at, None, gateway, Fact::Ailing(gateway as u32, id));
+        }
+    }
+
+    /// A gateway was told of the connection from this address.
+    pub(super) fn accepted(&self, at: Span, gateway: usize, id: ConnId, client: SocketAddr) {
+        let mut inner = self.0.borrow_mut();
+        let health = inner.sockets.entry(client).or_default();
+        health.conn = Some((gateway, id));
+        let well = health.well;
+        drop(inner);
+        if well {
+            self.vouch(at, gateway, id);
+        }
+    }
+
+    fn vouch(&self, at: Span, gateway: usize, id: ConnId) {
+        self.0.borrow_mut().vouched += 1;
+        self.fact(at, None, gateway, Fact::Sound(gateway as u32, id));
+    }
+
+    /// How many connections were said to be sound: those that may not be closed for their silence.
+    pub(super) fn vouched(&self) -> u64 {
+        self.0.borrow().vouched
+    }
+
+    /// Something is wrong with a host's network from now on.
+    pub(super) fn network_ails(&self, at: Span, host: IpAddr) {
+        let mut inner = self.0.borrow_mut();
+        *inner.troubled.entry(host).or_default() += 1;
+        let sockets = inner.sockets.keys().filter(|client| client.ip() == host);
+        let sockets: Vec<_> = sockets.copied().collect();
+        drop(inner);
+        for client in sockets {
+            self.ails(at, client);
+        }
+    }
+
+    /// One trouble of a host's network is over.
+    pub(super) fn network_recovers(&self, host: IpAddr) {
+        let mut inner = self.0.borrow_mut();
+        if let Some(troubles) = inner.troubled.get_mut(&host) {
+            *troubles -= 1;
+            if *troubles == 0 {
+                inner.troubled.remove(&host);
+            }
         }
     }
 

@@ -93,7 +93,8 @@ pub(super) struct Wire {
     outgoing: Rc<Meter>,
     meters: Meters,
     chop: Chop,
-    hosts: (IpAddr, IpAddr),
+    pub(super) local: SocketAddr,
+    pub(super) peer: SocketAddr,
     /// Whether our direction has been ended.
     ended: bool,
 }
@@ -111,7 +112,8 @@ impl Wire {
             stream,
             meters: meters.clone(),
             chop: chop.clone(),
-            hosts: (local.ip(), peer.ip()),
+            local,
+            peer,
             ended: false,
         })
     }
@@ -167,7 +169,7 @@ impl Wire {
             }
             match self.stream.try_write(&bytes[..size]) {
                 Ok(size) => {
-                    if let Some(fault) = self.meters.trouble(self.hosts.0, self.hosts.1) {
+                    if let Some(fault) = self.meters.trouble(self.local.ip(), self.peer.ip()) {
                         self.meters.delivered.count(fault);
                     }
                     self.outgoing.held.set(self.outgoing.held.get() + size);

@@ -24,6 +24,18 @@ fn promises_hold_on_real_bytes() {
     }
 }
 
+/// Of worlds without faults every client that binds is vouched for: a judge that is told of no sound
+/// connection could not see one that is closed wrongly.
+#[test]
+fn the_judges_know_who_is_well() {
+    let clean = (0..).map(|seed| Schedule::draw(seed, Tier::Turmoil)).find(Schedule::is_clean);
+    let clean = clean.expect("a quarter of all worlds are");
+    let outcome = turmoil::run(&clean, Keep::Hash, true);
+    assert_eq!(outcome.violation, None);
+    let clients = clean.world.clients.len() as u64;
+    assert!(outcome.vouched >= clients, "{} of {clients} clients", outcome.vouched);
+}
+
 /// Set where this program runs as its own child, which prints hashes and compares nothing.
 const CHILD: &str = "STEADFAST_TURMOIL_HASHES";
 
