@@ -3,6 +3,7 @@
 
 use crate::record::Dialect;
 use crate::time::Span;
+use bytestring::ByteString;
 
 /// The settings of one gateway.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,6 +87,19 @@ pub struct Config {
     /// A key's connections are kicked at most this often; in between the policy is
     /// [`BindPolicy::Newest`]. Default 10 s.
     pub kick_interval: Span,
+    /// How the store is shared with other nodes. Default not at all: then keys are not claimed.
+    pub sharing: Option<Sharing>,
+}
+
+/// How a node shares its store with others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Sharing {
+    /// The node's name, for people: what tells runs of nodes apart is the incarnation.
+    pub node: ByteString,
+    /// The keys of a node that is not heard of for this long are free for others, and it writes
+    /// nothing to their connections. Default 15 s.
+    pub lease: Span,
 }
 
 /// What counts as a sign of life on a connection whose key is all digits.
@@ -239,6 +253,7 @@ impl Default for Config {
             bind_rules: Vec::new(),
             detail: Detail::Everything,
             kick_interval: Span::from_secs(10),
+            sharing: None,
         }
     }
 }

@@ -276,6 +276,14 @@ impl Binding {
         self.written_to = number;
     }
 
+    /// Forgets what is in flight: the entries below `number` have left the window.
+    pub(crate) fn restart(&mut self, number: u64) {
+        self.written_to = number;
+        self.acked_to = number;
+        self.bytes_in_flight = 0;
+        self.uncovered_since = Time::NEVER;
+    }
+
     /// Notes that the answers held back may wait another second.
     pub(crate) fn progress(&mut self, now: Time) {
         if let Some(backlog) = &mut self.backlog {
@@ -302,6 +310,16 @@ impl Pings {
             && let Drain::Asked(awaited) = drain
         {
             *drain = Drain::Stale(awaited.deadline);
+        }
+    }
+
+    /// What was written is not awaited any more, but an answer is.
+    pub(crate) fn disclaim(&mut self) {
+        if let Some(outstanding) = &mut self.outstanding {
+            outstanding.bytes = 0;
+        }
+        if let Speech::Mute(Drain::Asked(awaited)) = &mut self.speech {
+            awaited.bytes = 0;
         }
     }
 

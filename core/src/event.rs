@@ -2,7 +2,7 @@
 
 use crate::id::{ConnId, Key, OpId, PusherId, RequestId};
 use crate::operator::OperatorRequest;
-use crate::store::Answer;
+use crate::store::{Answer, Notice};
 use crate::time::Span;
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -19,6 +19,8 @@ pub enum Event {
     Operator(RequestId, OperatorRequest),
     /// The store answered the operation.
     Answered(OpId, Answer),
+    /// A shared store told what other nodes have done.
+    Noticed(Notice),
     /// The time of [`next_deadline`](crate::gateway::Gateway::next_deadline) has come.
     DeadlineReached,
     /// The process was asked to stop: every connection is closed with 1001.

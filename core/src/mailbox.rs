@@ -8,6 +8,7 @@
 use crate::config::BindPolicy;
 use crate::id::{ConnId, Key, MessageId, OpId};
 use crate::pushers::ReplyTo;
+use crate::store::Manner;
 use crate::time::Time;
 use bytes::Bytes;
 use std::collections::{BTreeSet, VecDeque};
@@ -19,6 +20,8 @@ pub(crate) struct Mailbox {
     pub(crate) key: Key,
     pub(crate) policy: BindPolicy,
     pub(crate) state: KeyState,
+    /// Which node serves the key, where several share the store.
+    pub(crate) claim: Claim,
     /// The open connections, oldest first.
     pub(crate) conns: Vec<ConnId>,
     entries: VecDeque<Entry>,
@@ -47,6 +50,65 @@ pub(crate) struct Mailbox {
     pub(crate) crowded: bool,
     /// When older connections were last closed for a newer one.
     pub(crate) kicked_at: Option<Time>,
+}
+
+/// Which node serves a key, as far as this one knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) enum Claim {
+    /// This one has not asked for it: no client of it is connected here, or the store is not shared.
+    None,
+    /// A claim is under way, or waits to be tried again.
+    Asked {
+        /// How it is to be claimed: a newer connection may have come meanwhile.
+        manner: Manner,
+        /// Who served it before, as far as is known.
+        before: Before,
+        /// The epoch of this node's last claim, or zero.
+        last: u64,
+        /// The newest epoch of another node that was heard of meanwhile, or zero.
+        heard: u64,
+    },
+    /// This one, while its lease holds.
+    Held {
+        /// The claim's epoch.
+        epoch: u64,
+        /// The term of the lease under which it was made or found to hold.
+        term: u32,
+    },
+    /// Another one, which took it from this one.
+    Lost {
+        /// The epoch of this node's last claim.
+        last: u64,
+        /// When it is asked whether the key is free.
+        ask_at: Time,
+    },
+}
+
+/// Who served a key before it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) enum Before {
+    /// Nobody that this node knew of.
+    Nobody,
+    /// This node, which goes on until it hears otherwise.
+    Here {
+        /// The term of its claim.
+        term: u32,
+    },
+    /// Another node, which took it from this one.
+    Other,
+}
+
+impl Claim {
+    /// The epoch of this node's last claim, or zero.
+    pub(crate) fn epoch(self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Held { epoch, .. } => epoch,
+            Self::Asked { last, .. } | Self::Lost { last, .. } => last,
+        }
+    }
 }
 
 /// How much of a mailbox the core has.
@@ -128,6 +190,7 @@ impl Mailbox {
             key,
             policy,
             state: KeyState::Unknown,
+            claim: Claim::None,
             conns: Vec::new(),
             entries: VecDeque::new(),
             base: 0,

@@ -27,6 +27,12 @@ pub(crate) enum Pending {
     TrimDead(Excess),
     /// A connection of the link protocol waits for the answer.
     Link { conn: ConnId, asked: LinkAsked },
+    /// The node's lease is being extended; when that was asked.
+    Renew { asked_at: Time },
+    /// A key is being claimed.
+    Claim { mailbox: u32, attempt: u32 },
+    /// A key is being given up.
+    Release { mailbox: u32, epoch: u64, attempt: u32 },
     /// An operator waits for the answer.
     Operator { mailbox: Option<u32>, request: RequestId, asked: Asked },
 }
@@ -87,9 +93,11 @@ impl Pending {
             Self::Load { mailbox, .. }
             | Self::Remove { mailbox, .. }
             | Self::Retry { mailbox, .. }
-            | Self::Bury { mailbox, .. } => Some(*mailbox),
+            | Self::Bury { mailbox, .. }
+            | Self::Claim { mailbox, .. }
+            | Self::Release { mailbox, .. } => Some(*mailbox),
             Self::Operator { mailbox, .. } => *mailbox,
-            Self::Expire | Self::TrimDead(_) | Self::Link { .. } => None,
+            Self::Expire | Self::TrimDead(_) | Self::Link { .. } | Self::Renew { .. } => None,
         }
     }
 
@@ -104,6 +112,9 @@ impl Pending {
             Self::Expire => "expire",
             Self::TrimDead(_) => "dead",
             Self::Link { .. } => "session",
+            Self::Renew { .. } => "renew",
+            Self::Claim { .. } => "claim",
+            Self::Release { .. } => "release",
             Self::Operator { .. } => "operator",
         }
     }

@@ -196,6 +196,12 @@ pub enum ConnRecord {
         /// How many unconfirmed messages were written to it.
         moved: u32,
     },
+    /// A connection on another node took the key over: this one stands by. Log:
+    /// `[takeover elsewhere]`.
+    TakenElsewhere {
+        /// Which key.
+        key: Key,
+    },
     /// Nothing came for `idle_timeout`; the connection is closed. Log: `[heartbeat timeout]`.
     IdleTimedOut {
         /// The connection's key, once it has one.
@@ -469,6 +475,11 @@ pub enum StoreRecord {
         /// How many.
         count: u64,
     },
+    /// The store could not be reached for a whole lease: nothing is written to connections until it
+    /// can, for other nodes may have taken the keys. Log: `[lease lost]`.
+    LeaseLost,
+    /// The lease holds, for the first time or again. Log: `[lease held]`.
+    LeaseHeld,
 }
 
 impl Record {
@@ -498,6 +509,7 @@ impl ConnRecord {
             Self::BindRefused { .. } => "[bind refused]",
             Self::TakenOver { .. } => "[takeover]",
             Self::StandbyTookOver { .. } => "[standby]",
+            Self::TakenElsewhere { .. } => "[takeover elsewhere]",
             Self::IdleTimedOut { .. } => "[heartbeat timeout]",
             Self::PongOverdue { .. } => "[pong timeout]",
             Self::PongUnsupported { .. } => "[no pong]",
@@ -549,6 +561,8 @@ impl StoreRecord {
             Self::Retried { .. } => "[store retry]",
             Self::DeadDropped { .. } => "[dead drop]",
             Self::DeadPurged { .. } => "[dead purge]",
+            Self::LeaseLost => "[lease lost]",
+            Self::LeaseHeld => "[lease held]",
         }
     }
 }

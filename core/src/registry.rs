@@ -87,6 +87,16 @@ impl Registry {
         self.slots[slot as usize].as_mut().expect("the slot of a mailbox in use")
     }
 
+    /// One more than the last slot that was ever in use.
+    pub(crate) fn slots(&self) -> u32 {
+        u32::try_from(self.slots.len()).expect("fewer than 2^32 mailboxes")
+    }
+
+    /// The mailbox in a slot, if it is in use.
+    pub(crate) fn at(&self, slot: u32) -> Option<&Mailbox> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+
     /// Drops the mailbox when nothing needs it any more.
     pub(crate) fn dispose(&mut self, slot: u32) {
         if !self.get(slot).is_disposable() {

@@ -17,7 +17,9 @@ use crate::command::{Command, FrameKind, Reply};
 use crate::event::{CloseCause, ConnEvent, Event, Protocol, PusherEvent};
 use crate::id::{ConnId, MessageId, OpId, PusherId};
 use crate::record::{ConnRecord, DeliveryRecord, LinkRecord, PushRecord, Record, StoreRecord};
-use crate::store::{Answer, Appended, Op, Session, SessionOp};
+use crate::store::{
+    Answer, Appended, ClaimAnswer, ClaimOp, Manner, Notice, Op, Session, SessionOp,
+};
 use crate::time::Time;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -108,6 +110,7 @@ impl Trace {
                 let name = self.ops.remove(op).unwrap_or_else(|| op.to_string());
                 format!("store {name} {answer}")
             }
+            Event::Noticed(notice) => format!("store told {}", self::notice(notice)),
             Event::DeadlineReached => "deadline".to_owned(),
             Event::ShutdownRequested => "shutdown".to_owned(),
         };
@@ -277,7 +280,7 @@ impl Trace {
             }
             Op::Load { key, max_messages, .. } => format!("load {key}, at most {max_messages}"),
             Op::Remove { key, ids } => format!("remove {} of {key}", self.messages(ids)),
-            Op::Retry { key, retries } => {
+            Op::Retry { key, retries, .. } => {
                 let began = self.began.unwrap_or_default();
                 let shown: Vec<_> = retries
                     .iter()
@@ -309,7 +312,8 @@ impl Trace {
                     "keep session {id} of {key}: {context}, applied {applied}, deaths {deaths_seen}"
                 )
             }
-            Op::Claim(_) | Op::Device(_) => format!("{op:?}"),
+            Op::Claim(op) => claim_op(op),
+            Op::Device(_) => format!("{op:?}"),
         }
     }
 
@@ -320,6 +324,12 @@ impl Trace {
             }
             Answer::Appended(Appended::Stored { evicted, .. }) => {
                 format!("stored, evicted {}", self.messages(evicted))
+            }
+            Answer::Appended(Appended::Elsewhere { evicted, .. }) if evicted.is_empty() => {
+                "stored, served elsewhere".to_owned()
+            }
+            Answer::Appended(Appended::Elsewhere { evicted, .. }) => {
+                format!("stored, served elsewhere, evicted {}", self.messages(evicted))
             }
             Answer::Appended(Appended::Merged { into }) => {
                 format!("merged into {}", self.message(*into))
@@ -351,7 +361,8 @@ impl Trace {
             Answer::SessionFound(Some(session)) => {
                 format!("found session {}, applied {}", session.id, session.applied)
             }
-            Answer::Claim(_) | Answer::DeviceKept => format!("{answer:?}"),
+            Answer::Claim(answer) => claim_answer(answer),
+            Answer::DeviceKept => format!("{answer:?}"),
         }
     }
 
@@ -388,6 +399,7 @@ impl Trace {
             ConnRecord::TakenOver { by, moved, .. } => {
                 format!(" by {}, {moved} moved", self.conn(*by))
             }
+            ConnRecord::TakenElsewhere { key } => format!(" {key}"),
             ConnRecord::StandbyTookOver { key, moved } => format!(" serves {key}, {moved} moved"),
             ConnRecord::IdleTimedOut { silent, .. } => format!(", silent for {silent}"),
             ConnRecord::PongOverdue { unconfirmed, .. } => format!(", {unconfirmed} unconfirmed"),
@@ -483,6 +495,47 @@ fn close_cause(cause: &CloseCause) -> String {
     }
 }
 
+fn claim_op(op: &ClaimOp) -> String {
+    match op {
+        ClaimOp::Renew { node, now, until } => {
+            format!(
+                "renew the lease of {}/{} for {}",
+                node.name,
+                node.incarnation,
+                until.since(*now)
+            )
+        }
+        ClaimOp::Claim { key, node, manner: Manner::Take, .. } => {
+            format!("claim {key} for {}/{}", node.name, node.incarnation)
+        }
+        ClaimOp::Claim { key, node, manner: Manner::Keep, .. } => {
+            format!("claim {key} for {}/{}, if it is free", node.name, node.incarnation)
+        }
+        ClaimOp::Release { key, epoch } => format!("release {key}, epoch {epoch}"),
+    }
+}
+
+fn claim_answer(answer: &ClaimAnswer) -> String {
+    match answer {
+        ClaimAnswer::Renewed => "renewed".to_owned(),
+        ClaimAnswer::Claimed { epoch, previous } => {
+            format!("claimed, epoch {epoch} after {previous}")
+        }
+        ClaimAnswer::Taken => "taken".to_owned(),
+        ClaimAnswer::Released(true) => "released".to_owned(),
+        ClaimAnswer::Released(false) => "was released or lost before".to_owned(),
+    }
+}
+
+fn notice(notice: &Notice) -> String {
+    match notice {
+        Notice::MessageStored(key) => format!("that a message waits for {key}"),
+        Notice::KeyTaken { key, epoch } => format!("that {key} is taken, epoch {epoch}"),
+        Notice::KeyFreed(key) => format!("that {key} is free"),
+        Notice::Missed => "that notices may have been missed".to_owned(),
+    }
+}
+
 fn store_record(record: &StoreRecord) -> String {
     let on = |key: &Option<crate::id::Key>| {
         key.as_ref().map_or(String::new(), |key| format!(" on {key}"))
@@ -496,6 +549,8 @@ fn store_record(record: &StoreRecord) -> String {
         StoreRecord::DeadDropped { count } | StoreRecord::DeadPurged { count } => {
             format!("{count} dead letters")
         }
+        StoreRecord::LeaseLost => "no key is served".to_owned(),
+        StoreRecord::LeaseHeld => "keys may be served".to_owned(),
     }
 }
 

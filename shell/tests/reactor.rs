@@ -52,6 +52,7 @@ fn line(expected: &[u8]) -> impl Fn(Event) -> Option<()> {
         Event::Connection(..)
         | Event::Pusher(..)
         | Event::Operator(..)
+        | Event::Noticed(_)
         | Event::Answered(..)
         | Event::DeadlineReached
         | Event::ShutdownRequested => None,
@@ -67,6 +68,7 @@ fn closed(cause: CloseCause) -> impl Fn(Event) -> Option<()> {
         Event::Connection(..)
         | Event::Pusher(..)
         | Event::Operator(..)
+        | Event::Noticed(_)
         | Event::Answered(..)
         | Event::DeadlineReached
         | Event::ShutdownRequested => None,
@@ -120,6 +122,7 @@ fn a_line_beyond_the_limit_ends_the_connection_without_a_reply() {
         Event::Pusher(..)
         | Event::Connection(..)
         | Event::Operator(..)
+        | Event::Noticed(_)
         | Event::Answered(..)
         | Event::DeadlineReached
         | Event::ShutdownRequested => None,

@@ -11,9 +11,11 @@ pub(crate) fn event(event: &Event, of_key: &mut impl FnMut(ConnId) -> bool) -> b
     match event {
         Event::Connection(id, _) => of_key(*id),
         Event::ShutdownRequested => true,
-        Event::Pusher(..) | Event::Answered(..) | Event::Operator(..) | Event::DeadlineReached => {
-            false
-        }
+        Event::Pusher(..)
+        | Event::Answered(..)
+        | Event::Noticed(_)
+        | Event::Operator(..)
+        | Event::DeadlineReached => false,
     }
 }
 
@@ -77,7 +79,10 @@ fn about(record: &Record, key: &Key, of_key: &mut impl FnMut(ConnId) -> bool) ->
             StoreRecord::Failed { key: other, .. }
             | StoreRecord::TimedOut { key: other, .. }
             | StoreRecord::Retried { key: other, .. } => other.as_ref() == Some(key),
-            StoreRecord::DeadDropped { .. } | StoreRecord::DeadPurged { .. } => false,
+            StoreRecord::DeadDropped { .. }
+            | StoreRecord::DeadPurged { .. }
+            | StoreRecord::LeaseLost
+            | StoreRecord::LeaseHeld => false,
         },
         Record::StaleId => false,
         Record::Late(_) => true,

@@ -228,7 +228,7 @@ impl Tamper {
                 self.other = Some(own);
             }
             (Sabotage::ForgetOnClose, Command::Store { request, .. }) => {
-                if let Op::Retry { key, retries } = request {
+                if let Op::Retry { key, retries, epoch: _ } = request {
                     let ids = retries.iter().map(|retry| retry.id).collect();
                     *request = Op::Remove { key: key.clone(), ids };
                 }

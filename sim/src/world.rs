@@ -86,6 +86,9 @@ pub struct World {
     next_pusher: u32,
 }
 
+/// Which run of the gateway it is.
+const INCARNATION: u32 = 1;
+
 /// The world begins at this time.
 pub const START: Time = Time::from_micros(1_800_000_000_000_000);
 
@@ -114,7 +117,7 @@ impl World {
     /// The gateway as it is when a world begins.
     #[must_use]
     pub fn gateway(config: Config) -> Gateway {
-        Gateway::new(config, 1, 7)
+        Gateway::new(config, INCARNATION, 7)
     }
 
     /// Says in the trace what comes next.
@@ -204,10 +207,28 @@ impl World {
             },
         };
         self.late_answers.push_back((op, answer));
+        self.pass_notices();
         if self.store != Store::Slow {
             let answers = self.late_answers.drain(..);
             self.events.extend(answers.map(|(op, answer)| Event::Answered(op, answer)));
         }
+    }
+
+    /// What the store tells this node reaches it.
+    fn pass_notices(&mut self) {
+        let told = self.model.take_notices().into_iter();
+        let told = told.filter(|(node, _)| node.incarnation == INCARNATION);
+        self.events.extend(told.map(|(_, notice)| Event::Noticed(notice)));
+    }
+
+    /// Another node asks the same store for something.
+    pub fn elsewhere(&mut self, request: Op) -> Answer {
+        let answer = self.model.apply(request);
+        self.pass_notices();
+        while let Some(event) = self.events.pop_front() {
+            self.tell(event);
+        }
+        answer
     }
 
     /// Lets the store behave otherwise; answers held back come now when it is prompt.

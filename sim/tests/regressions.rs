@@ -359,7 +359,7 @@ fn a_clock_that_went_back_does_not_put_a_message_off_again_and_again() {
     // An earlier run, whose clock was an hour ahead, charged a try.
     let not_before = world.now + Span::from_secs(3_600);
     let retry = Retry { id: message(1), tries: 1, not_before };
-    world.model.apply(Op::Retry { key: Key::new("5"), retries: vec![retry] });
+    world.model.apply(Op::Retry { key: Key::new("5"), retries: vec![retry], epoch: 0 });
     let client = world.client("5");
     world.wait_ms(1_900);
     assert_eq!(sent(&world, client).len(), 0, "its next try is not due");

@@ -10,7 +10,9 @@ use crate::mailbox::{Entry, KeyState, Standing};
 use crate::operations::{Excess, Pending, PendingAppend};
 use crate::record::{DeathReason, DeliveryRecord, PushRecord, Record, StoreRecord};
 use crate::sabotage::Sabotage;
-use crate::store::{Answer, Appended, DeadAnswer, DeadFilter, DeadOp, Expired, Op, Promise};
+use crate::store::{
+    Answer, Appended, ClaimAnswer, ClaimOp, DeadAnswer, DeadFilter, DeadOp, Expired, Op, Promise,
+};
 use std::collections::BTreeMap;
 
 impl Gateway {
@@ -19,18 +21,20 @@ impl Gateway {
             return self.record(Record::StaleId);
         };
         let slot = pending.mailbox();
-        if let Some(slot) = slot {
-            self.mailbox(slot).pending -= 1;
-        }
         if let Answer::Failed(error) = answer {
             let (kind, key) = (pending.kind(), self.key_in(slot));
             let shown = error.clone();
             self.record(Record::Store(op, StoreRecord::Failed { kind, key, error }));
             self.on_failed(op, pending, shown);
         } else {
+            if self.config.sharing.is_some() {
+                self.hasten_lease();
+            }
             self.on_success(pending, answer);
         }
         if let Some(slot) = slot {
+            // Until here the operation kept the mailbox, whatever its answer led to.
+            self.mailbox(slot).pending -= 1;
             self.registry.dispose(slot);
         }
     }
@@ -77,6 +81,13 @@ impl Gateway {
                 self.on_dead_dropped(excess, count);
             }
             (Pending::Link { conn, asked }, answer) => self.on_link_answer(conn, asked, answer),
+            (Pending::Renew { asked_at }, Answer::Claim(ClaimAnswer::Renewed)) => {
+                self.on_renewed(asked_at);
+            }
+            (Pending::Claim { mailbox, .. }, Answer::Claim(answer)) => {
+                self.on_claimed(mailbox, answer);
+            }
+            (Pending::Release { .. }, Answer::Claim(ClaimAnswer::Released(_))) => {}
             (Pending::Operator { mailbox, request, asked }, answer) => {
                 self.on_operator_answer(mailbox, request, asked, answer);
             }
@@ -87,7 +98,21 @@ impl Gateway {
     fn on_appended(&mut self, append: PendingAppend, appended: Appended) {
         match appended {
             Appended::Stored { evicted, .. } => {
-                self.on_stored(&append);
+                if let Some(to) = append.reply
+                    && self.config.sharing.is_some()
+                    && append.entry.is_none()
+                    && self.registry.get(append.mailbox).conns.is_empty()
+                {
+                    self.record_missed(append.mailbox, to, append.id);
+                }
+                self.on_stored(&append, append.promise);
+                self.on_buried(append.mailbox, DeathReason::Limit, &evicted);
+            }
+            Appended::Elsewhere { evicted, .. } => {
+                // It may have been written here too: whether a connection that has lost its key
+                // counts as live, nobody can tell.
+                self.lose_key(append.mailbox);
+                self.on_stored(&append, Promise::Queued);
                 self.on_buried(append.mailbox, DeathReason::Limit, &evicted);
             }
             Appended::Merged { into } => {
@@ -122,10 +147,10 @@ impl Gateway {
         }
     }
 
-    /// A push is safe.
-    fn on_stored(&mut self, append: &PendingAppend) {
+    /// A push is safe, and may be promised so much.
+    fn on_stored(&mut self, append: &PendingAppend, promise: Promise) {
         let slot = append.mailbox;
-        let mut written = append.promise == Promise::Ok;
+        let mut written = promise == Promise::Ok;
         if let Some(number) = append.entry {
             let entry = self.mailbox(slot).entry_mut(number);
             if let Some(entry) = entry.filter(|entry| entry.id == append.id) {
@@ -135,7 +160,7 @@ impl Gateway {
                     self.pump(slot);
                 }
                 let entry = self.registry.get(slot).entry(number);
-                written = entry.is_none_or(Entry::was_written);
+                written &= entry.is_none_or(Entry::was_written);
             }
         } else if !self.sabotaged(Sabotage::AppendForgotten) {
             // The store holds a message that the window does not.
@@ -275,6 +300,14 @@ impl Gateway {
             Pending::Operator { mailbox, request, asked } => {
                 self.on_operator_failed(mailbox, request, asked, error);
             }
+            Pending::Claim { mailbox, attempt } => {
+                self.park(op, Pending::Claim { mailbox, attempt: attempt + 1 }, attempt);
+            }
+            Pending::Release { mailbox, epoch, attempt } => {
+                let again = Pending::Release { mailbox, epoch, attempt: attempt + 1 };
+                self.park(op, again, attempt);
+            }
+            Pending::Renew { .. } => self.on_renewal_failed(),
             // The next sweep tries again.
             Pending::Expire | Pending::TrimDead(_) => {}
         }
@@ -324,6 +357,7 @@ impl Gateway {
             | Pending::Expire
             | Pending::TrimDead(_)
             | Pending::Link { .. }
+            | Pending::Renew { .. }
             | Pending::Operator { .. } => {
                 unreachable!("{pending:?} is never given again")
             }
@@ -335,12 +369,19 @@ impl Gateway {
                 Op::Remove { key: mailbox.key.clone(), ids }
             }
             Pending::Retry { mailbox, retries, .. } => {
-                let key = self.registry.get(*mailbox).key.clone();
-                Op::Retry { key, retries: retries.clone() }
+                let mailbox = self.registry.get(*mailbox);
+                let (key, epoch) = (mailbox.key.clone(), mailbox.claim.epoch());
+                Op::Retry { key, retries: retries.clone(), epoch }
             }
             Pending::Bury { mailbox, ids, reason, at, .. } => {
+                let mailbox = self.registry.get(*mailbox);
+                let (key, epoch) = (mailbox.key.clone(), mailbox.claim.epoch());
+                Op::Bury { key, ids: ids.clone(), reason: *reason, at: *at, epoch }
+            }
+            Pending::Claim { mailbox, .. } => Op::Claim(self.claim_op(*mailbox)),
+            Pending::Release { mailbox, epoch, .. } => {
                 let key = self.registry.get(*mailbox).key.clone();
-                Op::Bury { key, ids: ids.clone(), reason: *reason, at: *at }
+                Op::Claim(ClaimOp::Release { key, epoch: *epoch })
             }
         };
         self.issue(pending, request);

@@ -44,12 +44,13 @@ impl Gateway {
         self.conn_mut(id).expect("an open connection binds").phase = Phase::Bound(binding);
         self.record_conn(id, ConnRecord::Bound { key: key.clone(), dialect, others });
         self.send_ping(id);
+        self.claim_for_newer(slot);
         match (policy, older) {
             (BindPolicy::All, _) | (_, None) => {}
             (BindPolicy::Newest, Some(older)) => self.take_over(slot, older, id),
             (BindPolicy::Kick, Some(older)) => {
                 self.take_over(slot, older, id);
-                self.kick_others(slot, id);
+                self.kick_others(slot, Some(id));
             }
         }
         if dialect != Dialect::Link {
@@ -90,6 +91,9 @@ impl Gateway {
     /// Writes to `to` what it was not written of the window, whatever its room: what is unconfirmed
     /// on another connection moves at once.
     fn move_window(&mut self, slot: u32, to: ConnId) -> u32 {
+        if !self.serves(slot) {
+            return 0;
+        }
         let mailbox = self.registry.get(slot);
         let (base, end) = (mailbox.base(), mailbox.end());
         let from = self.binding(to).written_to.max(base);
@@ -112,14 +116,15 @@ impl Gateway {
 
     /// Closes the older connections of a key, unless that was done a moment ago: two pages that
     /// reconnect at once must not fight over it.
-    fn kick_others(&mut self, slot: u32, newest: ConnId) {
+    pub(super) fn kick_others(&mut self, slot: u32, newest: Option<ConnId>) {
         let (now, interval) = (self.now, self.config.kick_interval);
         let mailbox = self.mailbox(slot);
         if mailbox.kicked_at.is_some_and(|at| now < at + interval) {
             return;
         }
         mailbox.kicked_at = Some(now);
-        let older: Vec<_> = mailbox.conns.iter().copied().filter(|id| *id != newest).collect();
+        let older: Vec<_> =
+            mailbox.conns.iter().copied().filter(|id| Some(*id) != newest).collect();
         for id in older {
             self.close(id, Close::Kicked);
         }
@@ -200,6 +205,7 @@ impl Gateway {
         };
         mailbox.resume_at = Time::EPOCH;
         mailbox.reached = None;
+        self.release_key(slot);
         self.arm_mailbox(slot);
     }
 
@@ -220,7 +226,7 @@ impl Gateway {
         if !entry.was_written() {
             return self.note_unwritten(&entry);
         }
-        if self.running == Running::Stopping {
+        if self.running == Running::Stopping || self.has_lost(slot) {
             return;
         }
         let tries = entry.tries + 1;
@@ -264,6 +270,26 @@ impl Gateway {
         if !ids.is_empty() {
             let at = self.now;
             self.issue_again(Pending::Bury { mailbox: slot, ids, reason, at, attempt: 0 });
+        }
+    }
+
+    /// The unconfirmed entries leave the window without a failed try: what is in the store is loaded
+    /// again.
+    pub(super) fn forget_window(&mut self, slot: u32) {
+        while let Some(entry) = self.mailbox(slot).pop() {
+            if let Some(to) = entry.unpromised {
+                let (key, id) = (self.registry.get(slot).key.clone(), entry.id);
+                self.reply_failed(to, key.clone(), id, FailReason::NotStored);
+                self.record_delivery(key, DeliveryRecord::Forgotten { id });
+            } else if !entry.was_written() {
+                self.note_unwritten(&entry);
+            }
+        }
+        let end = self.registry.get(slot).end();
+        for index in 0..self.registry.get(slot).conns.len() {
+            let id = self.registry.get(slot).conns[index];
+            self.binding_mut(id).restart(end);
+            self.conn_mut(id).expect("a mailbox lists open connections").pings.disclaim();
         }
     }
 

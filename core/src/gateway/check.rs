@@ -2,7 +2,7 @@
 
 use super::Gateway;
 use crate::connection::Phase;
-use crate::mailbox::{KeyState, Standing};
+use crate::mailbox::{Claim, KeyState, Mailbox, Standing};
 use crate::operations::Pending;
 use crate::record::Dialect;
 use crate::time::Time;
@@ -109,6 +109,7 @@ impl Gateway {
             let void = mailbox.entries().filter(|entry| entry.standing == Standing::Void).count();
             let length = mailbox.entries().len();
             assert_eq!(unique + void, length, "a message is once in the window of {key}");
+            self.check_claim(slot);
             if mailbox.conns.is_empty() {
                 assert_eq!(length, 0, "the window of {key}, which has no connection");
                 assert!(
@@ -125,6 +126,22 @@ impl Gateway {
             for entry in mailbox.entries() {
                 self.check_entry(slot, entry);
             }
+        }
+    }
+
+    fn check_claim(&self, slot: u32) {
+        let Mailbox { key, claim, conns, .. } = self.registry.get(slot);
+        if self.config.sharing.is_none() {
+            return assert_eq!(*claim, Claim::None, "the store of {key} is not shared");
+        }
+        let asks = |pending: &&Pending| matches!(pending, Pending::Claim { mailbox, .. } if *mailbox == slot);
+        let asked = self.operations.iter().filter(asks).count();
+        assert_eq!(asked, usize::from(matches!(claim, Claim::Asked { .. })), "claims of {key}");
+        if conns.is_empty() {
+            let gone = matches!(claim, Claim::None | Claim::Asked { .. });
+            assert!(gone, "{key} has no connection and its claim is {claim:?}");
+        } else {
+            assert_ne!(*claim, Claim::None, "{key} has a connection");
         }
     }
 

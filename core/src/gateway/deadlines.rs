@@ -4,7 +4,7 @@ use super::Gateway;
 use crate::command::Close;
 use crate::connection::{Connection, Patience, Phase, Speech};
 use crate::id::{ConnId, Key, OpId};
-use crate::mailbox::KeyState;
+use crate::mailbox::{Claim, KeyState};
 use crate::record::ConnRecord;
 use crate::time::{Span, Time};
 use crate::timers::Owner;
@@ -44,6 +44,8 @@ pub enum Reason {
     StoreRetry,
     /// Expired messages and old dead letters are looked for.
     Sweep,
+    /// The lease is extended or over, or claims are looked after.
+    Lease,
 }
 
 /// When the regular work is due.
@@ -72,7 +74,8 @@ impl Gateway {
         let timeout = timeout.map(|(at, op)| (at, Reason::StoreTimeout(op)));
         let parked = self.operations.first_parked().map(|at| (at, Reason::StoreRetry));
         let sweep = self.sweep.expiry_at.map(|at| (at, Reason::Sweep));
-        [timer, timeout, parked, sweep].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let lease = self.lease_deadline().map(|at| (at, Reason::Lease));
+        [timer, timeout, parked, sweep, lease].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Does what is due.
@@ -90,6 +93,7 @@ impl Gateway {
         }
         self.unpark();
         self.sweep();
+        self.on_lease_due();
     }
 
     /// Looks for expired messages about a hundred times in a time to live, but neither more often
@@ -243,7 +247,11 @@ impl Gateway {
     pub(super) fn arm_mailbox(&mut self, slot: u32) {
         let mailbox = self.registry.get(slot);
         let waits = mailbox.state == KeyState::Behind && mailbox.resume_at > self.now;
-        let at = if waits { mailbox.resume_at } else { Time::NEVER };
+        let at = match mailbox.claim {
+            Claim::Lost { ask_at, .. } => ask_at,
+            Claim::None | Claim::Asked { .. } | Claim::Held { .. } if waits => mailbox.resume_at,
+            Claim::None | Claim::Asked { .. } | Claim::Held { .. } => Time::NEVER,
+        };
         let index = slot as usize;
         if self.mailbox_timers.len() <= index {
             self.mailbox_timers.resize(index + 1, Time::NEVER);
@@ -252,6 +260,7 @@ impl Gateway {
     }
 
     fn on_mailbox_timer(&mut self, slot: u32) {
+        self.ask_whether_free(slot);
         self.pump(slot);
         self.arm_mailbox(slot);
     }

@@ -77,6 +77,9 @@ impl Gateway {
 
     /// Writes the entries whose turn has come to one receiver, as far as it has room.
     fn write_ready(&mut self, slot: u32, id: ConnId) {
+        if !self.serves(slot) {
+            return;
+        }
         let (messages, max_bytes) = (self.config.window_messages, self.config.window_bytes);
         let from = self.binding(id).written_to;
         let mut number = from.max(self.registry.get(slot).base());
@@ -169,6 +172,7 @@ impl Gateway {
             && mailbox.resume_at <= self.now
             && !mailbox.crowded
             && mailbox.removing < self.config.max_removing
+            && self.serves(slot)
             && self.window_has_room(slot, 0)
         {
             self.mailbox(slot).state = KeyState::Loading(Freshness::Fresh);

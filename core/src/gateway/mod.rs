@@ -12,6 +12,7 @@
 mod answers;
 mod bind;
 mod check;
+mod claims;
 mod confirm;
 mod deadlines;
 mod deliver;
@@ -34,7 +35,7 @@ use crate::operations::{Operations, Pending};
 use crate::pushers::{Pushers, ReplyTo};
 use crate::record::{ConnRecord, DeliveryRecord, PushRecord, Record};
 use crate::registry::Registry;
-use crate::store::Op;
+use crate::store::{Notice, Op};
 use crate::time::{Span, Time};
 use crate::timers::Timers;
 use rand::Rng;
@@ -67,6 +68,7 @@ pub struct Gateway {
     /// Timers of mailboxes, by slot.
     mailbox_timers: Vec<Time>,
     sweep: deadlines::Sweep,
+    lease: claims::Lease,
     /// The time of the event being handled.
     now: Time,
     /// How much time was lost to stalls.
@@ -116,6 +118,7 @@ impl Gateway {
             timers: Timers::default(),
             mailbox_timers: Vec::new(),
             sweep: deadlines::Sweep::default(),
+            lease: claims::Lease::default(),
             now: Time::EPOCH,
             lost: Span::ZERO,
             running: Running::Yes,
@@ -138,6 +141,7 @@ impl Gateway {
             Event::Pusher(id, event) => self.on_pusher(id, event),
             Event::Operator(id, request) => self.on_operator(id, request),
             Event::Answered(id, answer) => self.on_answer(id, answer),
+            Event::Noticed(notice) => self.on_notice(notice),
             Event::DeadlineReached => self.on_deadline(),
             Event::ShutdownRequested => self.on_shutdown(),
         }
@@ -162,6 +166,7 @@ impl Gateway {
         }
         self.now = now;
         self.start_sweeping();
+        self.start_lease();
     }
 
     fn on_shutdown(&mut self) {
@@ -234,7 +239,13 @@ impl Gateway {
                 Some(self.registry.get(operation.mailbox()?).key.clone())
             }
             Event::Operator(_, request) => request.key().cloned(),
-            Event::Pusher(..) | Event::DeadlineReached | Event::ShutdownRequested => None,
+            Event::Noticed(
+                Notice::MessageStored(key) | Notice::KeyTaken { key, .. } | Notice::KeyFreed(key),
+            ) => Some(key.clone()),
+            Event::Noticed(Notice::Missed)
+            | Event::Pusher(..)
+            | Event::DeadlineReached
+            | Event::ShutdownRequested => None,
         }
     }
 

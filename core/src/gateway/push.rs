@@ -172,13 +172,21 @@ impl Gateway {
                 self.store_push(slot, to, id, push, Promise::Queued, None);
             }
             Route::Offline => {
-                let key = self.registry.get(slot).key.clone();
-                let similar = self.registry.similar(&key).cloned();
-                self.record_push(to, PushRecord::Missed { key, id, similar });
+                // Whether another node has a connection is known when the store answers.
+                if self.config.sharing.is_none() {
+                    self.record_missed(slot, to, id);
+                }
                 self.store_push(slot, to, id, push, Promise::Queued, None);
             }
         }
         id
+    }
+
+    /// There is no connection of the key.
+    pub(super) fn record_missed(&mut self, slot: u32, to: ReplyTo, id: MessageId) {
+        let key = self.registry.get(slot).key.clone();
+        let similar = self.registry.similar(&key).cloned();
+        self.record_push(to, PushRecord::Missed { key, id, similar });
     }
 
     fn route(&self, slot: u32, push: &Accepted) -> Route {
@@ -186,6 +194,7 @@ impl Gateway {
         if mailbox.conns.is_empty() {
             Route::Offline
         } else if mailbox.state != KeyState::CaughtUp
+            || !self.serves(slot)
             || !self.window_has_room(slot, push.payload.len() as u64)
         {
             Route::Behind
@@ -248,6 +257,7 @@ impl Gateway {
             merge_within: merge.then_some(self.config.dedup_window.min(push.ttl)),
             limit: self.config.mailbox_limit,
             window_end: mailbox.window_end(id),
+            epoch: mailbox.claim.epoch(),
         };
         let reply = Some(to);
         let pending = PendingAppend { mailbox: slot, id, entry, promise, reply };

@@ -9,9 +9,10 @@
 //! [model](super::model::Model) gives when a sequence runs from an empty store;
 //! [`Judge`](super::judge::Judge) translates them for other stores.
 
+use super::model::Model;
 use super::{
-    Append, ClaimOp, DeadCursor, DeadFilter, DeadOp, DeviceOp, ExpiryCursor, Idempotency, Node, Op,
-    Promise, QueueOp, Retry, Session, SessionOp, Target,
+    Answer, Append, ClaimAnswer, ClaimOp, DeadCursor, DeadFilter, DeadOp, DeviceOp, ExpiryCursor,
+    Idempotency, Manner, Node, Op, Promise, QueueOp, Retry, Session, SessionOp, Target,
 };
 use crate::id::{ConnId, Key, MessageId};
 use crate::record::DeathReason;
@@ -45,6 +46,29 @@ pub fn ops(len: impl Into<SizeRange>) -> impl Strategy<Value = Vec<Op>> {
     })
 }
 
+/// The same operations for a store that serves one node alone: nothing is claimed.
+#[must_use]
+pub fn alone(ops: Vec<Op>) -> Vec<Op> {
+    let alone = |mut op| {
+        match &mut op {
+            Op::Claim(_) => return None,
+            Op::Append(Append { epoch, .. }) | Op::Retry { epoch, .. } | Op::Bury { epoch, .. } => {
+                *epoch = 0;
+            }
+            Op::Load { .. }
+            | Op::Remove { .. }
+            | Op::Expire { .. }
+            | Op::Dead(_)
+            | Op::Queue(_)
+            | Op::Find { .. }
+            | Op::Session(_)
+            | Op::Device(_) => {}
+        }
+        Some(op)
+    };
+    ops.into_iter().filter_map(alone).collect()
+}
+
 /// Operations that show everything a store holds of such a sequence's messages, sessions and
 /// claims; for the end of a sequence.
 #[must_use]
@@ -59,7 +83,8 @@ pub fn inventory(now: Time) -> Vec<Op> {
     });
     let sessions = (0..3).map(move |n| Op::Session(SessionOp::Get { id: text("session", n), now }));
     let claims = keys().map(move |key| {
-        Op::Claim(ClaimOp::Claim { key, node: Node { name: "last".into(), incarnation: 9 }, now })
+        let node = Node { name: "last".into(), incarnation: 9 };
+        Op::Claim(ClaimOp::Claim { key, node, manner: Manner::Take, now })
     });
     let queues = QueueOp::Keys { prefix: ByteString::new(), after: None, limit: u32::MAX };
     loads
@@ -100,14 +125,14 @@ fn op() -> impl Strategy<Value = Op> {
         }),
         4 => ids_of_key().prop_map(|(key, ids)| Op::Remove { key, ids }),
         3 => retries(),
-        3 => (ids_of_key(), reason()).prop_map(|((key, ids), reason)| {
-            Op::Bury { key, ids, reason, at: Time::EPOCH }
+        3 => (ids_of_key(), reason(), claim_ago()).prop_map(|((key, ids), reason, epoch)| {
+            Op::Bury { key, ids, reason, at: Time::EPOCH, epoch }
         }),
         3 => (option::of((soon(), id())), 0..8_u32).prop_map(|(after, limit)| {
             let after = after.map(|(expires_at, id)| ExpiryCursor { expires_at, id });
             Op::Expire { now: Time::EPOCH, after, limit }
         }),
-        3 => claim().prop_map(Op::Claim),
+        4 => claim().prop_map(Op::Claim),
         5 => dead().prop_map(Op::Dead),
         4 => queue().prop_map(Op::Queue),
         3 => find(),
@@ -125,8 +150,12 @@ fn append() -> impl Strategy<Value = Append> {
     let idempotency = option::weighted(0.4, name);
     let merge_within = option::of((0..SOON).prop_map(Span::from_micros));
     let window_end = option::weighted(0.3, id());
-    (id(), payload(), soon(), promise, idempotency, merge_within, 0..6_u32, window_end).prop_map(
-        |(id, payload, expires_at, promise, idempotency, merge_within, limit, window_end)| Append {
+    let names = (promise, idempotency);
+    let plain = (id(), payload(), soon(), names, merge_within, 0..6_u32, window_end);
+    (plain, claim_ago()).prop_map(|(plain, epoch)| {
+        let (id, payload, expires_at, names, merge_within, limit, window_end) = plain;
+        let (promise, idempotency) = names;
+        Append {
             key: home(id),
             id,
             payload,
@@ -137,14 +166,21 @@ fn append() -> impl Strategy<Value = Append> {
             merge_within,
             limit,
             window_end,
-        },
-    )
+            epoch,
+        }
+    })
+}
+
+/// How many claims of the key ago an epoch was current, as a rule none; or more than there can be.
+fn claim_ago() -> impl Strategy<Value = u64> {
+    prop_oneof![3 => Just(0), 1 => Just(1), 2 => Just(u64::MAX)]
 }
 
 fn retries() -> impl Strategy<Value = Op> {
-    (ids_of_key(), 0..5_u32, soon()).prop_map(|((key, ids), tries, not_before)| {
+    let draft = (ids_of_key(), 0..5_u32, soon(), claim_ago());
+    draft.prop_map(|((key, ids), tries, not_before, epoch)| {
         let retries = ids.into_iter().map(|id| Retry { id, tries, not_before }).collect();
-        Op::Retry { key, retries }
+        Op::Retry { key, retries, epoch }
     })
 }
 
@@ -154,9 +190,9 @@ fn claim() -> impl Strategy<Value = ClaimOp> {
         (node(), 0..LONG).prop_map(move |(node, until)| {
             ClaimOp::Renew { node, now, until: Time::from_micros(until) }
         }),
-        (key(), node()).prop_map(move |(key, node)| ClaimOp::Claim { key, node, now }),
-        // The epoch is how many claims of the key ago it was current.
-        (key(), 0..2_u64).prop_map(|(key, epoch)| ClaimOp::Release { key, epoch }),
+        (key(), node(), prop_oneof![Just(Manner::Take), Just(Manner::Keep)])
+            .prop_map(move |(key, node, manner)| ClaimOp::Claim { key, node, manner, now }),
+        (key(), claim_ago()).prop_map(|(key, epoch)| ClaimOp::Release { key, epoch }),
     ]
 }
 
@@ -311,13 +347,15 @@ fn settle_times(op: Op, now: u64) -> Op {
             let expires_at = later(append.expires_at);
             Op::Append(Append { accepted_at: now, expires_at, ..append })
         }
-        Op::Retry { key, mut retries } => {
+        Op::Retry { key, mut retries, epoch } => {
             for retry in &mut retries {
                 retry.not_before = later(retry.not_before);
             }
-            Op::Retry { key, retries }
+            Op::Retry { key, retries, epoch }
         }
-        Op::Bury { key, ids, reason, at: _ } => Op::Bury { key, ids, reason, at: now },
+        Op::Bury { key, ids, reason, at: _, epoch } => {
+            Op::Bury { key, ids, reason, at: now, epoch }
+        }
         Op::Expire { now: _, after, limit } => {
             let after = after.map(|it| ExpiryCursor { expires_at: earlier(it.expires_at), ..it });
             Op::Expire { now, after, limit }
@@ -326,7 +364,9 @@ fn settle_times(op: Op, now: u64) -> Op {
             ClaimOp::Renew { node, now: _, until } => {
                 ClaimOp::Renew { node, now, until: later(until) }
             }
-            ClaimOp::Claim { key, node, now: _ } => ClaimOp::Claim { key, node, now },
+            ClaimOp::Claim { key, node, manner, now: _ } => {
+                ClaimOp::Claim { key, node, manner, now }
+            }
             ClaimOp::Release { key, epoch } => ClaimOp::Release { key, epoch },
         }),
         Op::Dead(op) => Op::Dead(settle_dead(op, later, earlier)),
@@ -358,9 +398,9 @@ fn settle_dead(op: DeadOp, later: impl Fn(Time) -> Time, earlier: impl Fn(Time) 
 /// What earlier operations named that later ones can name again.
 #[derive(Default)]
 struct Past {
-    /// How many claims there were.
-    claims: u64,
-    /// The epochs that the model gave for each key.
+    /// What the model knows of the claims so far: it gives the epochs.
+    claims: Model,
+    /// The epochs that it gave for each key.
     epochs: BTreeMap<Key, Vec<u64>>,
     expiries: Vec<ExpiryCursor>,
     deaths: Vec<DeadCursor>,
@@ -374,8 +414,11 @@ impl Past {
             Op::Append(append) => {
                 let Append { expires_at, id, .. } = *append;
                 self.expiries.push(ExpiryCursor { expires_at, id });
+                append.epoch = self.epoch(&append.key, append.epoch);
             }
-            Op::Bury { ids, at, .. } => {
+            Op::Retry { key, epoch, .. } => *epoch = self.epoch(key, *epoch),
+            Op::Bury { key, ids, at, epoch, .. } => {
+                *epoch = self.epoch(key, *epoch);
                 self.deaths.extend(ids.iter().map(|id| DeadCursor { at: *at, id: *id }));
             }
             Op::Expire { after: Some(after), .. } => {
@@ -384,20 +427,20 @@ impl Past {
             Op::Dead(DeadOp::List { after: Some(after), .. }) => {
                 *after = recent(&self.deaths, after.id).unwrap_or(*after);
             }
-            Op::Claim(ClaimOp::Claim { key, .. }) => {
-                self.claims += 1;
-                self.epochs.entry(key.clone()).or_default().push(self.claims);
-            }
-            Op::Claim(ClaimOp::Release { key, epoch }) => {
-                let ago = usize::try_from(*epoch).unwrap_or(usize::MAX);
-                let given = self.epochs.get(key).map(Vec::as_slice).unwrap_or_default();
-                *epoch = given.iter().rev().nth(ago).copied().unwrap_or(0);
+            Op::Claim(claim) => {
+                if let ClaimOp::Release { key, epoch } = claim {
+                    *epoch = self.epoch(key, *epoch);
+                }
+                let answer = self.claims.apply(Op::Claim(claim.clone()));
+                if let ClaimOp::Claim { key, .. } = claim
+                    && let Answer::Claim(ClaimAnswer::Claimed { epoch, .. }) = answer
+                {
+                    self.epochs.entry(key.clone()).or_default().push(epoch);
+                }
             }
             Op::Load { .. }
             | Op::Remove { .. }
-            | Op::Retry { .. }
             | Op::Expire { after: None, .. }
-            | Op::Claim(ClaimOp::Renew { .. })
             | Op::Dead(_)
             | Op::Queue(_)
             | Op::Find { .. }
@@ -405,6 +448,13 @@ impl Past {
             | Op::Device(_) => {}
         }
         op
+    }
+
+    /// The epoch that was current so many claims of the key ago, or zero.
+    fn epoch(&self, key: &Key, ago: u64) -> u64 {
+        let ago = usize::try_from(ago).unwrap_or(usize::MAX);
+        let given = self.epochs.get(key).map(Vec::as_slice).unwrap_or_default();
+        given.iter().rev().nth(ago).copied().unwrap_or(0)
     }
 }
 

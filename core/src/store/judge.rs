@@ -6,8 +6,8 @@
 
 use super::model::Model;
 use super::{
-    Answer, Appended, ClaimAnswer, ClaimOp, DeadAnswer, Found, Loaded, Op, QueueAnswer, QueueOp,
-    StoredMessage,
+    Answer, Append, Appended, ClaimAnswer, ClaimOp, DeadAnswer, Found, Loaded, Node, Notice, Op,
+    QueueAnswer, QueueOp, StoredMessage,
 };
 use crate::id::{Key, MessageId};
 use std::collections::BTreeMap;
@@ -40,13 +40,23 @@ impl Judge {
         &self.model
     }
 
+    /// What the store should have told nodes since the last call.
+    pub fn take_notices(&mut self) -> Vec<(Node, Notice)> {
+        let mut notices = self.model.take_notices();
+        for (_, notice) in &mut notices {
+            if let Notice::KeyTaken { epoch, .. } = notice {
+                *epoch = self.epoch(*epoch);
+            }
+        }
+        notices
+    }
+
     /// The operation in the store's own terms.
     #[must_use]
     pub fn translate(&self, op: &Op) -> Op {
         match op {
             Op::Claim(ClaimOp::Release { key, epoch }) => {
-                // No store gives epoch zero.
-                let epoch = self.epochs.get(epoch).copied().unwrap_or(0);
+                let epoch = self.epoch(*epoch);
                 Op::Claim(ClaimOp::Release { key: key.clone(), epoch })
             }
             Op::Queue(QueueOp::Messages { key, after, max_messages, max_bytes }) => {
@@ -57,11 +67,19 @@ impl Judge {
                 let key = key.clone();
                 Op::Queue(QueueOp::Messages { key, after, max_messages, max_bytes })
             }
-            Op::Append(_)
-            | Op::Load { .. }
+            Op::Append(append) => {
+                Op::Append(Append { epoch: self.epoch(append.epoch), ..append.clone() })
+            }
+            Op::Retry { key, retries, epoch } => {
+                let (key, retries) = (key.clone(), retries.clone());
+                Op::Retry { key, retries, epoch: self.epoch(*epoch) }
+            }
+            Op::Bury { key, ids, reason, at, epoch } => {
+                let (key, ids, epoch) = (key.clone(), ids.clone(), self.epoch(*epoch));
+                Op::Bury { key, ids, reason: *reason, at: *at, epoch }
+            }
+            Op::Load { .. }
             | Op::Remove { .. }
-            | Op::Retry { .. }
-            | Op::Bury { .. }
             | Op::Expire { .. }
             | Op::Claim(ClaimOp::Renew { .. } | ClaimOp::Claim { .. })
             | Op::Dead(_)
@@ -70,6 +88,12 @@ impl Judge {
             | Op::Session(_)
             | Op::Device(_) => op.clone(),
         }
+    }
+
+    /// The store's epoch for one of the model's.
+    fn epoch(&self, ours: u64) -> u64 {
+        // No store gives epoch zero.
+        self.epochs.get(&ours).copied().unwrap_or(0)
     }
 
     /// Carries the operation out on the model and compares the store's answer.
@@ -108,7 +132,9 @@ impl Judge {
         tail: Option<u64>,
     ) -> Result<(), String> {
         if let Op::Append(append) = op
-            && let Answer::Appended(Appended::Stored { position, .. }) = answer
+            && let Answer::Appended(
+                Appended::Stored { position, .. } | Appended::Elsewhere { position, .. },
+            ) = answer
         {
             if tail.is_some_and(|tail| *position <= tail) {
                 return Err(format!("position {position} is not behind {tail:?}: {op:?}"));
@@ -123,6 +149,7 @@ impl Judge {
         if let Op::Claim(ClaimOp::Claim { key, .. }) = op
             && let Answer::Claim(ClaimAnswer::Claimed { epoch: ours, .. }) = expect
             && let Answer::Claim(ClaimAnswer::Claimed { epoch: theirs, .. }) = answer
+            && !self.epochs.contains_key(ours)
         {
             let latest = self.latest.insert(key.clone(), *theirs).unwrap_or(0);
             if *theirs <= latest {
@@ -142,15 +169,19 @@ impl Judge {
                 let Op::Append(append) = op else { unreachable!("only an append is answered so") };
                 Answer::Appended(Appended::Stored { position: theirs(&append.id), evicted })
             }
+            Answer::Appended(Appended::Elsewhere { evicted, .. }) => {
+                let Op::Append(append) = op else { unreachable!("only an append is answered so") };
+                Answer::Appended(Appended::Elsewhere { position: theirs(&append.id), evicted })
+            }
             Answer::Loaded(Loaded { mut messages, tail: _, deaths }) => {
                 let Op::Load { key, .. } = op else { unreachable!("only a load is answered so") };
                 messages.iter_mut().for_each(translate);
                 let tail = self.model.waiting(key).last().map(|message| theirs(&message.id));
                 Answer::Loaded(Loaded { messages, tail, deaths })
             }
-            Answer::Claim(ClaimAnswer::Claimed { epoch, before }) => {
-                let epoch = self.epochs.get(&epoch).copied().unwrap_or(0);
-                Answer::Claim(ClaimAnswer::Claimed { epoch, before })
+            Answer::Claim(ClaimAnswer::Claimed { epoch, previous }) => {
+                let (epoch, previous) = (self.epoch(epoch), self.epoch(previous));
+                Answer::Claim(ClaimAnswer::Claimed { epoch, previous })
             }
             Answer::Dead(DeadAnswer::Listed(mut letters)) => {
                 letters.iter_mut().for_each(|letter| translate(&mut letter.message));
@@ -175,7 +206,7 @@ impl Judge {
             | Answer::Retried
             | Answer::Buried(_)
             | Answer::Expired(_)
-            | Answer::Claim(ClaimAnswer::Renewed | ClaimAnswer::Released(_))
+            | Answer::Claim(ClaimAnswer::Renewed | ClaimAnswer::Taken | ClaimAnswer::Released(_))
             | Answer::Dead(DeadAnswer::Requeued(_) | DeadAnswer::Purged(_))
             | Answer::Queue(
                 QueueAnswer::Keys(_) | QueueAnswer::Purged(_) | QueueAnswer::Totals { .. },
@@ -191,7 +222,7 @@ impl Judge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Append, Node, Promise};
+    use crate::store::{Manner, Promise};
     use crate::time::Time;
     use bytes::Bytes;
 
@@ -199,7 +230,10 @@ mod tests {
     fn verdicts(ops: &[Op], distort: impl Fn(usize, Answer) -> Answer) -> Vec<bool> {
         let (mut judge, mut store) = (Judge::new(), Model::new(1));
         // Not from the beginning of its counters.
-        for op in [append(99), Op::Remove { key: key(), ids: vec![id(99)] }, claim("x")] {
+        let node = Node { name: "x".into(), incarnation: 1 };
+        let (key_of_another, manner, now) = (Key::new("another"), Manner::Take, Time::EPOCH);
+        let elsewhere = Op::Claim(ClaimOp::Claim { key: key_of_another, node, manner, now });
+        for op in [append(99), Op::Remove { key: key(), ids: vec![id(99)] }, elsewhere] {
             store.apply(op);
         }
         let verdict = |(index, op)| {
@@ -229,6 +263,7 @@ mod tests {
             merge_within: None,
             limit: 10,
             window_end: None,
+            epoch: 0,
         })
     }
 
@@ -238,7 +273,8 @@ mod tests {
 
     fn claim(name: &'static str) -> Op {
         let node = Node { name: name.into(), incarnation: 1 };
-        Op::Claim(ClaimOp::Claim { key: key(), node, now: Time::EPOCH })
+        let manner = Manner::Take;
+        Op::Claim(ClaimOp::Claim { key: key(), node, manner, now: Time::EPOCH })
     }
 
     fn release(epoch: u64) -> Op {
@@ -266,7 +302,7 @@ mod tests {
             let evicted = Vec::new();
             move |_| Answer::Appended(Appended::Stored { position, evicted: evicted.clone() })
         };
-        let claimed = |epoch| move |_| Answer::Claim(ClaimAnswer::Claimed { epoch, before: None });
+        let claimed = |epoch| move |_| Answer::Claim(ClaimAnswer::Claimed { epoch, previous: 2 });
         let without_last = |answer| {
             let Answer::Loaded(mut loaded) = answer else { panic!("{answer:?}") };
             loaded.messages.pop();

@@ -48,6 +48,8 @@ pub enum Op {
         key: Key,
         /// Which messages, and what is known of them now.
         retries: Vec<Retry>,
+        /// The epoch of the sender's claim. Nothing is noted when the sender has lost the key.
+        epoch: u64,
     },
     /// Turn messages into dead letters; answered with [`Answer::Buried`].
     Bury {
@@ -59,6 +61,9 @@ pub enum Op {
         reason: DeathReason,
         /// When.
         at: Time,
+        /// The epoch of the sender's claim; zero when it has none. Nothing is buried when the sender
+        /// has lost the key, or another node has it.
+        epoch: u64,
     },
     /// List messages whose time to live is over, oldest expiry first; answered with
     /// [`Answer::Expired`]. Changes nothing: the core buries those that are not being delivered.
@@ -118,6 +123,10 @@ pub struct Append {
     /// The newest message that is being delivered. Messages up to this one do not count as waiting:
     /// they are neither merged with nor buried.
     pub window_end: Option<MessageId>,
+    /// The epoch of the sender's claim; zero when it has none. When another node serves the key, the
+    /// sender does not know the window: nothing is merged, and the `limit` oldest messages do not
+    /// count as waiting, for no window is larger.
+    pub epoch: u64,
 }
 
 /// What a push is answered once its message is safe.
@@ -176,23 +185,57 @@ pub enum ClaimOp {
         until: Time,
     },
     /// Take the key, also from another node: the newest claim wins. Answered with
-    /// [`ClaimAnswer::Claimed`].
+    /// [`ClaimAnswer::Claimed`] or [`ClaimAnswer::Taken`]. Another node that had it is
+    /// [told](Notice::KeyTaken).
     Claim {
         /// Which key.
         key: Key,
         /// For which node.
         node: Node,
+        /// Whether another node's claim stands in the way.
+        manner: Manner,
         /// The time now; a holder whose lease ended before it is no holder.
         now: Time,
     },
     /// Give the key up, if the epoch is still the current one; answered with
-    /// [`ClaimAnswer::Released`].
+    /// [`ClaimAnswer::Released`]. The node that had the key before is [told](Notice::KeyFreed).
     Release {
         /// Which key.
         key: Key,
         /// The epoch that [`ClaimAnswer::Claimed`] gave.
         epoch: u64,
     },
+}
+
+/// How a key is claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Manner {
+    /// From whoever has it.
+    Take,
+    /// Only if no other node has it. A claim that stands keeps its epoch.
+    Keep,
+}
+
+/// What the store tells a node without having been asked. Notices may be lost, together with
+/// everything else that is told until [`Notice::Missed`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Notice {
+    /// Another node has stored a message for a key that this node has, or let dead letters of it
+    /// wait again.
+    MessageStored(Key),
+    /// Another node has claimed a key that this node had.
+    KeyTaken {
+        /// Which key.
+        key: Key,
+        /// The other node's epoch.
+        epoch: u64,
+    },
+    /// The node that had taken a key from this one has given it up.
+    KeyFreed(Key),
+    /// Notices may have been lost.
+    Missed,
 }
 
 /// One run of one node.
@@ -433,6 +476,13 @@ pub enum Appended {
         /// The messages buried to make room ([`DeathReason::Limit`]).
         evicted: Vec<MessageId>,
     },
+    /// It is kept, and the other node that serves the key is [told](Notice::MessageStored).
+    Elsewhere {
+        /// Its place in the mailbox.
+        position: u64,
+        /// The messages buried to make room.
+        evicted: Vec<MessageId>,
+    },
     /// The last waiting message is the same and stands for both.
     Merged {
         /// That message.
@@ -500,11 +550,13 @@ pub enum ClaimAnswer {
     Renewed,
     /// The key is claimed.
     Claimed {
-        /// Grows with every claim of the key.
+        /// Grows with every claim of the key; that of a claim that stood stays.
         epoch: u64,
-        /// Who held it until now, if anyone did.
-        before: Option<Node>,
+        /// The epoch of the claim that stood until now, whoever's it was; zero when there was none.
+        previous: u64,
     },
+    /// Another node has the key.
+    Taken,
     /// Whether the epoch was still the current one.
     Released(bool),
 }

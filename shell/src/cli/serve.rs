@@ -11,6 +11,7 @@ use crate::recording::{self, Recorder, Recording};
 use crate::store::Backend;
 use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
+use crate::store::redis::scripts::Clock;
 use crate::store::redis::{self, Redis};
 use clap::ArgMatches;
 use std::io;
@@ -18,6 +19,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
+use steadfast_core::config::Sharing;
 
 /// A volatile store has no earlier runs, so message ids may begin anew with each.
 const VOLATILE_INCARNATION: u32 = 1;
@@ -84,6 +86,8 @@ fn open_redis(settings: &Settings, url: &str, logs: &Logs) -> Result<Redis, Stri
         device_url: settings.redis_devices.clone(),
         wait_replicas: settings.redis_wait_replicas,
         timeout: Duration::from_micros(settings.core.store_timeout.as_micros()),
+        node: node_name(),
+        clock: Clock::Server,
     };
     let drawn = os_seed().and_then(|number| Ok((number as u32, os_seed()?)));
     let drawn = drawn.map_err(|error| {
@@ -102,6 +106,10 @@ fn run_gateway(
 ) -> Result<(), String> {
     let mut core = settings.core.clone();
     core.detail = settings.log_level.detail();
+    if settings.redis.is_some() {
+        let (node, lease) = (node_name().into(), settings.redis_lease);
+        core.sharing = Some(Sharing { node, lease });
+    }
     let origin = Origin { config: core, incarnation, seed };
     let gateway = Recorder::off(origin.gateway());
     let mut config = ReactorConfig::new(settings.ws, Some(settings.push));
@@ -175,6 +183,12 @@ fn start_admin(
     started.map(Some).map_err(|error| {
         format!("cannot listen on {address} (admin): {error}; free it, choose another, or set off")
     })
+}
+
+/// The host's name, by which people tell nodes apart.
+fn node_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
 }
 
 /// The token in a file, without the spaces around it.

@@ -69,6 +69,8 @@ pub struct Settings {
     pub redis_devices: Option<String>,
     /// How many replicas must have a message before it counts as safe.
     pub redis_wait_replicas: u32,
+    /// For how long a node that is not heard of keeps its keys.
+    pub redis_lease: Span,
     /// What the segments' names of the recording begin with; nothing is recorded when absent.
     pub record: Option<PathBuf>,
     /// A further segment begins after so many bytes of events.
@@ -166,6 +168,7 @@ impl Default for Settings {
             redis_prefix: "steadfast".to_owned(),
             redis_devices: None,
             redis_wait_replicas: 0,
+            redis_lease: Span::from_secs(15),
             record: None,
             record_segment: 64 << 20,
             record_keep: 0,

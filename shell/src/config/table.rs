@@ -212,6 +212,12 @@ pub static SETTINGS: &[Setting] = &[
         "A message in Redis is safe once so many replicas have it too"
     ),
     row!(
+        Process,
+        redis_lease,
+        Kind::Duration(SECOND, HOUR),
+        "A gateway that cannot reach Redis for so long leaves its keys to others"
+    ),
+    row!(
         Connections,
         core.max_connections,
         Kind::Count(1, 10_000_000),

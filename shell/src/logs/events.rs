@@ -91,6 +91,8 @@ fn connection(head: Head, conn: ConnId, record: &ConnRecord) {
             connId = id, uid = &**key, by = Short::conn(*by).as_str(), moved),
         ConnRecord::StandbyTookOver { key, moved } => emit!(INFO connection head,
             connId = id, uid = &**key, moved),
+        ConnRecord::TakenElsewhere { key } => emit!(INFO connection head,
+            connId = id, uid = &**key),
         ConnRecord::IdleTimedOut { key, silent } => emit!(INFO connection head,
             connId = id, uid = uid(key.as_ref()), silent_ms = silent.as_millis()),
         ConnRecord::PongOverdue { key, unconfirmed } => emit!(INFO connection head,
@@ -226,5 +228,7 @@ fn store(head: Head, record: &StoreRecord) {
         StoreRecord::DeadDropped { count } | StoreRecord::DeadPurged { count } => {
             emit!(WARN store head, count)
         }
+        StoreRecord::LeaseLost => emit!(ERROR store head),
+        StoreRecord::LeaseHeld => emit!(INFO store head),
     }
 }

@@ -41,6 +41,7 @@ fn of_connection(record: &ConnRecord) -> LogLevel {
         | ConnRecord::Bound { .. }
         | ConnRecord::TakenOver { .. }
         | ConnRecord::StandbyTookOver { .. }
+        | ConnRecord::TakenElsewhere { .. }
         | ConnRecord::IdleTimedOut { .. }
         | ConnRecord::PongOverdue { .. }
         | ConnRecord::PongUnsupported { .. }
@@ -89,7 +90,10 @@ fn of_store(record: &StoreRecord) -> LogLevel {
         StoreRecord::Retried { .. }
         | StoreRecord::DeadDropped { .. }
         | StoreRecord::DeadPurged { .. } => LogLevel::Warn,
-        StoreRecord::Failed { .. } | StoreRecord::TimedOut { .. } => LogLevel::Error,
+        StoreRecord::Failed { .. } | StoreRecord::TimedOut { .. } | StoreRecord::LeaseLost => {
+            LogLevel::Error
+        }
+        StoreRecord::LeaseHeld => LogLevel::Info,
     }
 }
 

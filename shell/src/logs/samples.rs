@@ -96,6 +96,11 @@ fn connections() -> Vec<Sample> {
             " connId=c3.1 uid=5 moved=2",
         ),
         (
+            conn(ConnRecord::TakenElsewhere { key: key() }),
+            "takeover elsewhere",
+            " connId=c3.1 uid=5",
+        ),
+        (
             conn(ConnRecord::IdleTimedOut { key: Some(key()), silent: Span::from_secs(12) }),
             "heartbeat timeout",
             " connId=c3.1 uid=5 silent_ms=12000",
@@ -292,6 +297,8 @@ fn stores() -> Vec<Sample> {
         ),
         (store(StoreRecord::DeadDropped { count: 5 }), "dead drop", " count=5"),
         (store(StoreRecord::DeadPurged { count: 5 }), "dead purge", " count=5"),
+        (store(StoreRecord::LeaseLost), "lease lost", ""),
+        (store(StoreRecord::LeaseHeld), "lease held", ""),
         (Record::StaleId, "stale id", ""),
         (Record::Late(Span::from_millis(1_500)), "stall", " late_ms=1500"),
     ]

@@ -50,6 +50,14 @@ pub struct Figures {
     pub bound: u64,
     /// Keys taken over by a newer connection.
     pub taken_over: u64,
+    /// Keys taken over by a connection on another node.
+    pub taken_elsewhere: u64,
+    /// What other nodes did with this node's keys, as the store told it.
+    pub notices: u64,
+    /// How often the lease was lost.
+    pub leases_lost: u64,
+    /// Whether the lease holds, where one is needed and was asked for.
+    pub holds_lease: Option<bool>,
     /// Messages from clients.
     pub messages_in: u64,
     /// Messages to clients, answers and redeliveries included.
@@ -127,6 +135,7 @@ impl Figures {
                 self.messages_in += 1;
             }
             Event::Answered(op, answer) => self.answered(*op, answer),
+            Event::Noticed(_) => self.notices += 1,
             Event::Connection(..)
             | Event::Pusher(..)
             | Event::Operator(..)
@@ -187,6 +196,7 @@ impl Figures {
         match record {
             ConnRecord::Bound { .. } => self.bound += 1,
             ConnRecord::TakenOver { .. } => self.taken_over += 1,
+            ConnRecord::TakenElsewhere { .. } => self.taken_elsewhere += 1,
             ConnRecord::Closed { cause, close, .. } => {
                 let count = match (close, cause) {
                     (Some(close), _) if close.is_forced() => &mut self.closed.overdue,
@@ -269,6 +279,11 @@ impl Figures {
             StoreRecord::Retried { .. } => self.store_retries += 1,
             StoreRecord::DeadDropped { count } => self.dead_dropped += count,
             StoreRecord::DeadPurged { count } => self.dead_purged += count,
+            StoreRecord::LeaseLost => {
+                self.leases_lost += 1;
+                self.holds_lease = Some(false);
+            }
+            StoreRecord::LeaseHeld => self.holds_lease = Some(true),
         }
     }
 }

@@ -52,7 +52,7 @@ use std::time::{Duration, Instant};
 use steadfast_core::command::Command;
 use steadfast_core::event::{ConnEvent, Event, PusherEvent};
 use steadfast_core::id::OpId;
-use steadfast_core::store::Answer;
+use steadfast_core::store::{Answer, Notice};
 use steadfast_core::time::Time;
 
 /// Size of the buffer that all sockets are read into; also the most that one socket gives a turn.
@@ -137,6 +137,7 @@ pub struct Reactor<M, B, J> {
     commands: Vec<Command>,
     /// The store's answers being handed on; empty between two rounds.
     answers: Vec<(OpId, Answer)>,
+    notices: Vec<Notice>,
     desk: Desk,
     figures: Figures,
 }
@@ -191,6 +192,7 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
             read_buffer: vec![0; READ_BUFFER],
             commands: Vec::new(),
             answers: Vec::new(),
+            notices: Vec::new(),
             desk,
             figures: Figures::default(),
         })
@@ -226,6 +228,7 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
             self.read();
             self.accept();
             self.take_requests();
+            self.take_notices();
             self.settle();
             self.serve_deadline();
             self.sockets.end_lingering();
@@ -370,6 +373,16 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
             }
         }
         self.desk.look_again();
+    }
+
+    /// Hands on what a shared store has told.
+    fn take_notices(&mut self) {
+        let mut notices = mem::take(&mut self.notices);
+        self.backend.notices(&mut notices);
+        for notice in notices.drain(..) {
+            self.dispatch(Event::Noticed(notice));
+        }
+        self.notices = notices;
     }
 
     /// Hands the store's answers to the machine until there are none. Done after every event that was

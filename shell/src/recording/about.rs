@@ -43,7 +43,10 @@ impl About {
             | Command::Answer { .. } => false,
         };
         let is_mine = match moment.event {
-            Event::Connection(..) | Event::Answered(..) | Event::Operator(..) => {
+            Event::Connection(..)
+            | Event::Answered(..)
+            | Event::Operator(..)
+            | Event::Noticed(_) => {
                 moment.concerned.as_ref() == Some(&self.key)
                     || moment.commands.iter().any(names_key)
             }
@@ -122,6 +125,7 @@ impl About {
             | Event::Pusher(..)
             | Event::Answered(..)
             | Event::Operator(..)
+            | Event::Noticed(_)
             | Event::DeadlineReached
             | Event::ShutdownRequested => None,
         };
@@ -164,6 +168,7 @@ fn record_key(record: &Record) -> Option<&Key> {
             | ConnRecord::Link { key, .. }
             | ConnRecord::Closed { key, .. } => key.as_ref(),
             ConnRecord::Bound { key, .. }
+            | ConnRecord::TakenElsewhere { key }
             | ConnRecord::TakenOver { key, .. }
             | ConnRecord::StandbyTookOver { key, .. }
             | ConnRecord::PongUnsupported { key } => Some(key),
@@ -175,7 +180,10 @@ fn record_key(record: &Record) -> Option<&Key> {
             StoreRecord::Failed { key, .. }
             | StoreRecord::TimedOut { key, .. }
             | StoreRecord::Retried { key, .. } => key.as_ref(),
-            StoreRecord::DeadDropped { .. } | StoreRecord::DeadPurged { .. } => None,
+            StoreRecord::DeadDropped { .. }
+            | StoreRecord::DeadPurged { .. }
+            | StoreRecord::LeaseLost
+            | StoreRecord::LeaseHeld => None,
         },
         Record::StaleId | Record::Late(_) => None,
     }

@@ -8,7 +8,7 @@ pub mod redis;
 
 use crate::reactor::Handle;
 use steadfast_core::id::OpId;
-use steadfast_core::store::{Answer, Op};
+use steadfast_core::store::{Answer, Notice, Op};
 
 /// A store as the event loop sees it. No method blocks.
 pub trait Backend: Send {
@@ -26,4 +26,9 @@ pub trait Backend: Send {
     /// Appends the answers that have come since the last call. A backend with a thread of its own
     /// wakes the event loop when there are some.
     fn collect(&mut self, answers: &mut Vec<(OpId, Answer)>);
+
+    /// Appends what a shared store has told of other nodes since the last call. Does nothing unless
+    /// implemented: most stores are not shared. A backend with a thread of its own wakes the event
+    /// loop when there is something.
+    fn notices(&mut self, _notices: &mut Vec<Notice>) {}
 }

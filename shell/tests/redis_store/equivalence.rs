@@ -2,20 +2,73 @@
 //!
 //! A failure prints the shrunk operations; `PROPTEST_RNG_SEED` (printed with it) replays it.
 
-use crate::server::RedisServer;
+use crate::server::{PATIENCE, RedisServer};
 use crate::store::{Store, options};
 use proptest::collection::vec;
+use proptest::prop_assert_eq;
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 use std::cell::RefCell;
 use steadfast_core::store::arbitrary::{inventory, ops, time_of};
 use steadfast_core::store::judge::Judge;
-use steadfast_core::store::{ClaimOp, Op, QueueOp};
+use steadfast_core::store::{Append, ClaimOp, Notice, Op, QueueOp};
 use steadfast_core::time::Time;
+use steadfast_shell::store::redis::decode::notice;
+use steadfast_shell::store::redis::encode::channel;
 
 /// Operations that name what an earlier answer said have to wait for it.
 fn depends_on_answers(op: &Op) -> bool {
-    matches!(op, Op::Claim(ClaimOp::Release { .. }) | Op::Queue(QueueOp::Messages { .. }))
+    match op {
+        Op::Append(Append { epoch, .. }) | Op::Retry { epoch, .. } | Op::Bury { epoch, .. } => {
+            *epoch != 0
+        }
+        Op::Claim(ClaimOp::Release { .. }) | Op::Queue(QueueOp::Messages { .. }) => true,
+        Op::Load { .. }
+        | Op::Remove { .. }
+        | Op::Expire { .. }
+        | Op::Claim(ClaimOp::Renew { .. } | ClaimOp::Claim { .. })
+        | Op::Dead(_)
+        | Op::Queue(QueueOp::Keys { .. } | QueueOp::Purge { .. } | QueueOp::Totals)
+        | Op::Find { .. }
+        | Op::Session(_)
+        | Op::Device(_) => false,
+    }
+}
+
+/// Hears what all nodes are told.
+struct Ear {
+    subscriber: redis::Connection,
+    heard: u64,
+}
+
+impl Ear {
+    fn new(server: &RedisServer) -> Self {
+        let client = redis::Client::open(server.url()).expect("a server's URL");
+        let mut subscriber = client.get_connection().expect("a server that runs");
+        subscriber.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        subscriber
+            .send_packed_command(&redis::cmd("PSUBSCRIBE").arg("test:node:*").get_packed_command())
+            .expect("a subscription");
+        subscriber.recv_response().expect("a subscription");
+        Self { subscriber, heard: 0 }
+    }
+
+    /// What was told until now: the channel and the notice.
+    fn hear(&mut self, server: &RedisServer) -> Vec<(Vec<u8>, Notice)> {
+        self.heard += 1;
+        let mark = format!("end {}", self.heard);
+        server.ask(&["PUBLISH", "test:node:end", &mark]);
+        let mut notices = Vec::new();
+        loop {
+            let message = self.subscriber.recv_response().expect("a message");
+            let (_, _, channel, payload): (String, String, Vec<u8>, Vec<u8>) =
+                redis::from_redis_value(message).expect("a message");
+            if payload == mark.as_bytes() {
+                return notices;
+            }
+            notices.push((channel, notice(&payload).expect("a notice")));
+        }
+    }
 }
 
 /// Asks the stores in pipelines of these lengths, in turn, and judges the answers.
@@ -23,7 +76,7 @@ fn compare(
     stores: &mut [Store],
     operations: &[Op],
     lengths: &[usize],
-) -> Result<(), TestCaseError> {
+) -> Result<Judge, TestCaseError> {
     let mut judge = Judge::new();
     let mut left = operations;
     let mut turn = 0;
@@ -39,13 +92,13 @@ fn compare(
         left = later;
         turn += 1;
     }
-    Ok(())
+    Ok(judge)
 }
 
 fn check(gateways: usize, cases: u32, shrinking: u32) {
     let server = RedisServer::start_with(&["--appendonly", "no"]);
     let stores: Vec<_> = (0..gateways).map(|_| Store::open(&options(&server))).collect();
-    let stores = RefCell::new(stores);
+    let stores = RefCell::new((stores, Ear::new(&server)));
     let seed = std::env::var("PROPTEST_RNG_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(rand_seed);
     let config = Config {
@@ -60,7 +113,13 @@ fn check(gateways: usize, cases: u32, shrinking: u32) {
         let now = operations.iter().filter_map(time_of).max().unwrap_or(Time::EPOCH);
         operations.extend(inventory(now));
         server.ask(&["FLUSHDB"]);
-        compare(&mut stores.borrow_mut(), &operations, &lengths)
+        let (stores, ear) = &mut *stores.borrow_mut();
+        let mut judge = compare(stores, &operations, &lengths)?;
+        let expect = judge.take_notices().into_iter();
+        let expect: Vec<_> =
+            expect.map(|(node, notice)| (channel("test", &node), notice)).collect();
+        prop_assert_eq!(ear.hear(&server), expect);
+        Ok(())
     });
     if let Err(failure) = result {
         panic!(
@@ -75,7 +134,17 @@ fn check(gateways: usize, cases: u32, shrinking: u32) {
 fn what_is_lost_behind_the_stores_back_is_noticed() {
     let server = RedisServer::start_with(&["--appendonly", "no"]);
     let mut stores = [Store::open(&options(&server))];
-    for key in ["messages", "histories", "names", "expiry", "keys", "deaths", "letters", "leases"] {
+    for key in [
+        "messages",
+        "histories",
+        "names",
+        "expiry",
+        "keys",
+        "deaths",
+        "letters",
+        "leases",
+        "claims",
+    ] {
         let seed = RngSeed::Fixed(7);
         let config = Config { rng_seed: seed, failure_persistence: None, ..Config::default() };
         let mut runner = TestRunner::new(config);

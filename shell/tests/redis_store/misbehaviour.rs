@@ -169,6 +169,7 @@ fn a_full_memory_refuses_appends_and_lets_removals_pass() {
         ids: vec![id(2)],
         reason: DeathReason::Ttl,
         at: Time::from_micros(3_000),
+        epoch: 0,
     };
     assert_eq!(store.ask(bury), Answer::Buried(vec![id(2)]));
     assert_eq!(counters(&store.ask(load("k"))), [3], "and what failed changed nothing");

@@ -12,6 +12,7 @@ use steadfast_core::store::{Answer, Append, Appended, Op, Promise};
 use steadfast_core::time::Time;
 use steadfast_shell::journal::{Journal, Trouble};
 use steadfast_shell::store::Backend as _;
+use steadfast_shell::store::redis::scripts::Clock;
 use steadfast_shell::store::redis::{Options, Redis};
 
 /// A store, and what it told.
@@ -56,6 +57,8 @@ pub(crate) fn options(server: &RedisServer) -> Options {
         device_url: None,
         wait_replicas: 0,
         timeout: PATIENCE,
+        node: "test".to_owned(),
+        clock: Clock::Operations,
     }
 }
 
@@ -152,6 +155,7 @@ pub(crate) fn append_to(key: &'static str, counter: u64, payload: Bytes) -> Op {
         merge_within: None,
         limit: 1_000_000,
         window_end: None,
+        epoch: 0,
     })
 }
 

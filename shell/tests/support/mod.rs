@@ -234,6 +234,7 @@ pub fn upgraded(server: &Server) -> ConnId {
         Event::Connection(..)
         | Event::Pusher(..)
         | Event::Operator(..)
+        | Event::Noticed(_)
         | Event::Answered(..)
         | Event::DeadlineReached
         | Event::ShutdownRequested => None,

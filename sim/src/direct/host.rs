@@ -87,6 +87,7 @@ fn source(event: &Event) -> u64 {
         Event::Connection(id, _) => u64::from(id.slot),
         Event::Pusher(id, _) => (1 << 40) + u64::from(id.slot),
         Event::Answered(..)
+        | Event::Noticed(_)
         | Event::Operator(..)
         | Event::DeadlineReached
         | Event::ShutdownRequested => 1 << 41,
@@ -203,6 +204,7 @@ impl Run<'_> {
                 return self.read_wire(id);
             }
             Event::Answered(..)
+            | Event::Noticed(_)
             | Event::Operator(..)
             | Event::DeadlineReached
             | Event::ShutdownRequested => {}

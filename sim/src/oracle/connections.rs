@@ -344,6 +344,7 @@ impl Judge {
             | ConnRecord::BindRefused { .. }
             | ConnRecord::TakenOver { .. }
             | ConnRecord::StandbyTookOver { .. }
+            | ConnRecord::TakenElsewhere { .. }
             | ConnRecord::IdleTimedOut { .. }
             | ConnRecord::PongOverdue { .. }
             | ConnRecord::Link { .. } => {}

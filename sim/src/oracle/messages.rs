@@ -287,7 +287,7 @@ impl Judge {
     ) {
         let Some(message) = self.messages.get_mut(&id) else { return };
         match appended {
-            Appended::Stored { evicted, .. } => {
+            Appended::Stored { evicted, .. } | Appended::Elsewhere { evicted, .. } => {
                 message.stored = true;
                 self.node(node).ledger.owe("deaths", evicted.len() as u64);
                 for id in evicted {

@@ -380,8 +380,8 @@ impl Judge {
             Event::Pusher(id, event) => self.on_pusher_event(node, *id, event),
             Event::Answered(op, answer) => self.on_answer(node, *op, answer),
             Event::ShutdownRequested => self.node(node).stopping = true,
-            // No operator is at work in these worlds.
-            Event::Operator(..) | Event::DeadlineReached => {}
+            // No operator is at work in these worlds, and no second gateway.
+            Event::Operator(..) | Event::Noticed(_) | Event::DeadlineReached => {}
         }
     }
 
@@ -452,7 +452,13 @@ impl Judge {
                 self.node(node).ledger.pay("failed operations", 1);
             }
             Record::StaleId => self.node(node).ledger.pay("stale ids", 1),
-            Record::Store(_, StoreRecord::Retried { .. } | StoreRecord::DeadPurged { .. })
+            Record::Store(
+                _,
+                StoreRecord::Retried { .. }
+                | StoreRecord::DeadPurged { .. }
+                | StoreRecord::LeaseLost
+                | StoreRecord::LeaseHeld,
+            )
             | Record::Late(_) => {}
         }
     }
@@ -596,6 +602,7 @@ fn closing(record: &ConnRecord) -> Option<&'static str> {
         | ConnRecord::Bound { .. }
         | ConnRecord::TakenOver { .. }
         | ConnRecord::StandbyTookOver { .. }
+        | ConnRecord::TakenElsewhere { .. }
         | ConnRecord::PongUnsupported { .. }
         | ConnRecord::Link { .. }
         | ConnRecord::Closed { .. } => None,

@@ -2,6 +2,7 @@
 //! and its notes say what the reader should see.
 
 mod binding;
+mod claims;
 mod confirm;
 mod dedup;
 mod heartbeat;
@@ -62,6 +63,7 @@ fn leave_from(world: &mut World, data: &'static str, accepted_at: Time, ttl: Spa
         merge_within: None,
         limit: u32::MAX,
         window_end: None,
+        epoch: 0,
     };
     world.model.apply(Op::Append(append));
     id

@@ -45,7 +45,7 @@ fn leave_dead(world: &mut World, data: &'static str) -> MessageId {
 
 fn bury(world: &mut World, id: MessageId) {
     let (key, reason, at) = (Key::new("5"), DeathReason::Tries, world.now);
-    world.model.apply(Op::Bury { key, ids: vec![id], reason, at });
+    world.model.apply(Op::Bury { key, ids: vec![id], reason, at, epoch: 0 });
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn slow_start() {
             let id = leave(world, data);
             let (key, not_before) = (Key::new("5"), world.now);
             let retries = vec![Retry { id, tries: 1, not_before }];
-            world.model.apply(Op::Retry { key, retries });
+            world.model.apply(Op::Retry { key, retries, epoch: 0 });
         }
         world.pongs = Pongs::None;
         let a = world.client("5");
@@ -104,7 +104,11 @@ fn not_before_is_clamped() {
         world.note("A run whose clock was an hour ahead left: not before an hour from now.");
         let id = leave(world, "hello");
         let (key, not_before) = (Key::new("5"), world.now + Span::from_secs(3_600));
-        world.model.apply(Op::Retry { key, retries: vec![Retry { id, tries: 1, not_before }] });
+        world.model.apply(Op::Retry {
+            key,
+            retries: vec![Retry { id, tries: 1, not_before }],
+            epoch: 0,
+        });
         let a = world.client("5");
         world.note("It comes after retry_max × retry_interval = 15 s at the latest.");
         world.wait_ms(8_000);

@@ -5,7 +5,7 @@
 //! grow for each key without anything being remembered of keys that were released.
 
 use crate::id::Key;
-use crate::store::{ClaimAnswer, ClaimOp, Node};
+use crate::store::{ClaimAnswer, ClaimOp, Manner, Node, Notice};
 use crate::time::Time;
 use std::collections::BTreeMap;
 
@@ -15,6 +15,8 @@ pub(super) struct Claims {
     leases: BTreeMap<Node, Time>,
     claims: BTreeMap<Key, Claim>,
     last_epoch: u64,
+    /// What nodes are to be told.
+    notices: Vec<(Node, Notice)>,
 }
 
 /// Who claimed a key last.
@@ -22,6 +24,8 @@ pub(super) struct Claims {
 struct Claim {
     node: Node,
     epoch: u64,
+    /// The node that it was taken from.
+    before: Option<Node>,
 }
 
 impl Claims {
@@ -32,7 +36,7 @@ impl Claims {
                 self.renew(node, now, until);
                 ClaimAnswer::Renewed
             }
-            ClaimOp::Claim { key, node, now } => self.claim(key, node, now),
+            ClaimOp::Claim { key, node, manner, now } => self.claim(key, node, manner, now),
             ClaimOp::Release { key, epoch } => ClaimAnswer::Released(self.release(&key, epoch)),
         }
     }
@@ -41,6 +45,42 @@ impl Claims {
     pub(super) fn holder(&self, key: &Key, now: Time) -> Option<&Node> {
         let claim = self.claims.get(key)?;
         self.leases.get(&claim.node).filter(|until| **until > now).map(|_| &claim.node)
+    }
+
+    /// The node that serves the key, unless the sender's claim, with this epoch, is the current one.
+    pub(super) fn other(&self, key: &Key, epoch: u64, now: Time) -> Option<&Node> {
+        self.holder(key, now).filter(|_| self.epoch(key) != epoch)
+    }
+
+    /// Whether the sender may decide what becomes of the key's messages: its claim is the current
+    /// one, or it has none and nobody serves the key.
+    pub(super) fn admits(&self, key: &Key, epoch: u64, now: Time) -> bool {
+        match epoch {
+            0 => self.holder(key, now).is_none(),
+            _ => self.epoch(key) == epoch,
+        }
+    }
+
+    /// The epoch of the claim that stands, whether or not its node lives; zero when there is none.
+    pub(super) fn epoch(&self, key: &Key) -> u64 {
+        self.claims.get(key).map_or(0, |claim| claim.epoch)
+    }
+
+    /// Tells whoever claimed the key last that messages wait.
+    pub(super) fn wake(&mut self, key: &Key) {
+        if let Some(Claim { node, .. }) = self.claims.get(key) {
+            self.tell(node.clone(), Notice::MessageStored(key.clone()));
+        }
+    }
+
+    /// Notes what a node is to be told.
+    pub(super) fn tell(&mut self, node: Node, notice: Notice) {
+        self.notices.push((node, notice));
+    }
+
+    /// Takes what nodes are to be told.
+    pub(super) fn take_notices(&mut self) -> Vec<(Node, Notice)> {
+        std::mem::take(&mut self.notices)
     }
 
     /// Panics when an invariant is broken. Walks everything.
@@ -57,20 +97,33 @@ impl Claims {
         *lease = until.max(*lease);
     }
 
-    /// Takes a key from whoever has it. A claim needs no lease, but holds nothing without one.
-    fn claim(&mut self, key: Key, node: Node, now: Time) -> ClaimAnswer {
+    /// Takes a key. A claim needs no lease, but holds nothing without one.
+    fn claim(&mut self, key: Key, node: Node, manner: Manner, now: Time) -> ClaimAnswer {
         let before = self.holder(&key, now).filter(|holder| **holder != node).cloned();
+        let claim = self.claims.get(&key);
+        let previous = claim.map_or(0, |claim| claim.epoch);
+        if manner == Manner::Keep {
+            if before.is_some() {
+                return ClaimAnswer::Taken;
+            }
+            if claim.is_some_and(|claim| claim.node == node) {
+                return ClaimAnswer::Claimed { epoch: previous, previous };
+            }
+        }
         self.last_epoch += 1;
         let epoch = self.last_epoch;
-        self.claims.insert(key, Claim { node, epoch });
-        ClaimAnswer::Claimed { epoch, before }
+        if let Some(before) = &before {
+            self.tell(before.clone(), Notice::KeyTaken { key: key.clone(), epoch });
+        }
+        self.claims.insert(key, Claim { node, epoch, before });
+        ClaimAnswer::Claimed { epoch, previous }
     }
 
     /// Gives a key up, also when the lease is over; says whether the epoch was the current one.
     fn release(&mut self, key: &Key, epoch: u64) -> bool {
         let current = self.claims.get(key).is_some_and(|claim| claim.epoch == epoch);
-        if current {
-            self.claims.remove(key);
+        if current && let Some(Claim { before: Some(before), .. }) = self.claims.remove(key) {
+            self.tell(before, Notice::KeyFreed(key.clone()));
         }
         current
     }

@@ -44,6 +44,9 @@ impl Model {
             self.counts.requeued += 1;
             true
         });
+        if !ids.is_empty() {
+            self.claims.wake(key);
+        }
         ids
     }
 

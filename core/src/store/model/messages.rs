@@ -4,7 +4,7 @@ use super::Model;
 use super::names::Seen;
 use crate::id::{Key, MessageId};
 use crate::record::DeathReason;
-use crate::store::{Append, Appended, Loaded, Retry, StoredMessage};
+use crate::store::{Append, Appended, Loaded, Notice, Retry, StoredMessage};
 use crate::time::Time;
 
 impl Model {
@@ -20,7 +20,10 @@ impl Model {
     /// 4. It is stored at the end, and the oldest messages that are too many are buried: all of
     ///    them, and with a limit of zero the new one too. Messages up to `window_end` neither count
     ///    nor die; when that message does not wait, there are none.
-    pub(super) fn append(&mut self, append: Append) -> Appended {
+    ///
+    /// When another node serves the key, the sender does not know the window: nothing is merged,
+    /// the `limit` oldest messages neither count nor die, and that node is told.
+    pub(super) fn append(&mut self, mut append: Append) -> Appended {
         if let Some(position) = self.position(&append) {
             self.counts.repeated += 1;
             return Appended::Stored { position, evicted: Vec::new() };
@@ -36,13 +39,25 @@ impl Model {
                 return Appended::Conflict;
             }
         }
+        let other = self.claims.other(&append.key, append.epoch, append.accepted_at).cloned();
+        let other = other.map(|node| (node, append.key.clone()));
+        if other.is_some() {
+            append.merge_within = None;
+            let sheltered = (append.limit as usize).checked_sub(1);
+            append.window_end = sheltered.and_then(|last| {
+                Some(self.waiting.messages(&append.key).take(last + 1).last()?.id)
+            });
+        }
         if let Some(into) = self.merges_with(&append) {
             self.counts.merged += 1;
             self.names.record(&append, into);
             return Appended::Merged { into };
         }
         self.names.record(&append, append.id);
-        self.store(append)
+        let (position, evicted) = self.store(append);
+        let Some((node, key)) = other else { return Appended::Stored { position, evicted } };
+        self.claims.tell(node, Notice::MessageStored(key));
+        Appended::Elsewhere { position, evicted }
     }
 
     /// The position of a message that is already there.
@@ -70,7 +85,7 @@ impl Model {
     }
 
     /// Stores a message at the end of its mailbox.
-    fn store(&mut self, append: Append) -> Appended {
+    fn store(&mut self, append: Append) -> (u64, Vec<MessageId>) {
         let Append { key, id, payload, accepted_at, expires_at, limit, window_end, .. } = append;
         self.last_position += 1;
         let position = self.last_position;
@@ -85,7 +100,7 @@ impl Model {
             let excess = self.waiting.excess(&key, window_end, limit);
             evicted = self.bury(&key, excess, accepted_at, DeathReason::Limit);
         }
-        Appended::Stored { position, evicted }
+        (position, evicted)
     }
 
     /// Reads the oldest messages: at most `max_messages`, and none behind the one that reaches

@@ -45,7 +45,7 @@ mod waiting;
 pub use devices::DeviceEntry;
 
 use crate::id::{ConnId, Key, MessageId};
-use crate::store::{Answer, DeadLetter, Node, Op, StoredMessage};
+use crate::store::{Answer, DeadLetter, Node, Notice, Op, StoredMessage};
 use crate::time::Time;
 use claims::Claims;
 use dead::Dead;
@@ -100,6 +100,8 @@ pub struct Counts {
     pub purged: u64,
     /// Waiting messages dropped by a purge.
     pub cleared: u64,
+    /// Retries and burials by nodes that had lost the key.
+    pub outdated: u64,
 }
 
 impl Default for Model {
@@ -136,11 +138,21 @@ impl Model {
                 let withdrawn = self.remove(&key, &ids);
                 Answer::Removed { ids, withdrawn }
             }
-            Op::Retry { key, retries } => {
-                self.retry(&key, &retries);
+            Op::Retry { key, retries, epoch } => {
+                if self.claims.epoch(&key) == epoch {
+                    self.retry(&key, &retries);
+                } else {
+                    self.counts.outdated += 1;
+                }
                 Answer::Retried
             }
-            Op::Bury { key, ids, reason, at } => Answer::Buried(self.bury(&key, ids, at, reason)),
+            Op::Bury { key, ids, reason, at, epoch } => {
+                if self.claims.admits(&key, epoch, at) {
+                    return Answer::Buried(self.bury(&key, ids, at, reason));
+                }
+                self.counts.outdated += 1;
+                Answer::Buried(Vec::new())
+            }
             Op::Expire { now, after, limit } => {
                 self.sessions.forget(now, limit as usize);
                 Answer::Expired(self.waiting.expired(now, after, limit))
@@ -183,6 +195,11 @@ impl Model {
     #[must_use]
     pub fn holder(&self, key: &Key, now: Time) -> Option<&Node> {
         self.claims.holder(key, now)
+    }
+
+    /// Takes what nodes are to be told.
+    pub fn take_notices(&mut self) -> Vec<(Node, Notice)> {
+        self.claims.take_notices()
     }
 
     /// The connection a device was last seen on.

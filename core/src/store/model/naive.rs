@@ -7,8 +7,8 @@ use crate::id::MessageId;
 use crate::record::DeathReason;
 use crate::store::{
     Answer, Append, Appended, ClaimAnswer, ClaimOp, DeadAnswer, DeadCursor, DeadFilter, DeadLetter,
-    DeadOp, Expired, ExpiryCursor, Found, Loaded, Node, Op, Queue, QueueAnswer, QueueOp, Session,
-    SessionOp, StoredMessage, Target,
+    DeadOp, Expired, ExpiryCursor, Found, Loaded, Manner, Node, Op, Queue, QueueAnswer, QueueOp,
+    Session, SessionOp, StoredMessage, Target,
 };
 use crate::time::Time;
 use std::collections::BTreeSet;
@@ -58,7 +58,10 @@ impl Naive {
                 }
                 Answer::Removed { ids, withdrawn }
             }
-            Op::Retry { key, retries } => {
+            Op::Retry { key, retries, epoch } => {
+                if self.claim_on(&key).map_or(0, |claim| claim.epoch) != epoch {
+                    return Answer::Retried;
+                }
                 for retry in retries {
                     let Some(it) = self.get(&key, retry.id, false) else { continue };
                     if retry.tries > it.letter.message.tries {
@@ -68,7 +71,13 @@ impl Naive {
                 }
                 Answer::Retried
             }
-            Op::Bury { key, ids, reason, at } => {
+            Op::Bury { key, ids, reason, at, epoch } => {
+                let claim = self.claim_on(&key);
+                let admits = claim.is_some_and(|claim| claim.epoch == epoch)
+                    || (epoch == 0 && !claim.is_some_and(|claim| self.lives(&claim.node, at)));
+                if !admits {
+                    return Answer::Buried(Vec::new());
+                }
                 let buried = ids.into_iter().filter(|id| self.bury(&key, *id, reason, at));
                 Answer::Buried(buried.collect())
             }
@@ -95,7 +104,16 @@ impl Naive {
         }
     }
 
-    fn append(&mut self, append: Append) -> Appended {
+    /// The claim that stands, whether or not its node lives.
+    fn claim_on(&self, key: &Key) -> Option<&Claim> {
+        self.claims.iter().find(|it| it.key == *key && it.is_current)
+    }
+
+    fn lives(&self, node: &Node, now: Time) -> bool {
+        self.leases.iter().any(|(holder, until)| holder == node && *until > now)
+    }
+
+    fn append(&mut self, mut append: Append) -> Appended {
         let key = append.key.clone();
         if let Some(known) = self.messages.iter().find(|it| it.letter.message.id == append.id) {
             let position = known.letter.message.position;
@@ -117,6 +135,13 @@ impl Naive {
                 }
             }
         }
+        let other = self.claim_on(&key).filter(|claim| {
+            claim.epoch != append.epoch && self.lives(&claim.node, append.accepted_at)
+        });
+        let is_elsewhere = other.is_some();
+        if is_elsewhere {
+            append.merge_within = None;
+        }
         let last = self.mailbox(&key).pop();
         let into = last.filter(|last| {
             append.window_end != Some(last.id)
@@ -132,11 +157,17 @@ impl Naive {
         if let Some(into) = into {
             return Appended::Merged { into: into.id };
         }
-        self.store(append)
+        let (position, evicted) = self.store(append, is_elsewhere);
+        match is_elsewhere {
+            true => Appended::Elsewhere { position, evicted },
+            false => Appended::Stored { position, evicted },
+        }
     }
 
-    fn store(&mut self, append: Append) -> Appended {
+    fn store(&mut self, append: Append, is_elsewhere: bool) -> (u64, Vec<MessageId>) {
         let Append { key, id, payload, accepted_at, expires_at, limit, window_end, .. } = append;
+        let shelter: Vec<_> =
+            self.mailbox(&key).iter().take(limit as usize).map(|it| it.id).collect();
         self.positions.push(key.clone());
         let position = self.positions.iter().filter(|it| **it == key).count() as u64;
         let message = StoredMessage {
@@ -155,9 +186,12 @@ impl Naive {
         loop {
             let mailbox = self.mailbox(&key);
             let end = mailbox.iter().position(|it| Some(it.id) == window_end);
-            let counted = &mailbox[end.map_or(0, |end| end + 1)..];
+            let counted = match is_elsewhere {
+                true => mailbox.iter().filter(|it| !shelter.contains(&it.id)).cloned().collect(),
+                false => mailbox[end.map_or(0, |end| end + 1)..].to_vec(),
+            };
             if counted.len() <= limit as usize {
-                return Appended::Stored { position, evicted };
+                return (position, evicted);
             }
             let oldest = counted[0].id;
             assert!(self.bury(&key, oldest, DeathReason::Limit, accepted_at));
@@ -185,18 +219,23 @@ impl Naive {
                 self.leases.push((node, until));
                 ClaimAnswer::Renewed
             }
-            ClaimOp::Claim { key, node, now } => {
+            ClaimOp::Claim { key, node, manner, now } => {
+                let mut previous = 0;
+                if let Some(claim) = self.claim_on(&key) {
+                    previous = claim.epoch;
+                    let is_own = claim.node == node;
+                    if manner == Manner::Keep && is_own {
+                        return ClaimAnswer::Claimed { epoch: previous, previous };
+                    }
+                    if manner == Manner::Keep && self.lives(&claim.node, now) {
+                        return ClaimAnswer::Taken;
+                    }
+                }
                 let current = self.claims.iter_mut().find(|it| it.key == key && it.is_current);
-                let before = current.and_then(|claim| {
-                    claim.is_current = false;
-                    let lives =
-                        |(holder, until): &(Node, Time)| *holder == claim.node && *until > now;
-                    let holds = claim.node != node && self.leases.iter().any(lives);
-                    holds.then(|| claim.node.clone())
-                });
-                let epoch = 1 + self.claims.iter().filter(|it| it.key == key).count() as u64;
+                current.into_iter().for_each(|claim| claim.is_current = false);
+                let epoch = 1 + self.claims.len() as u64;
                 self.claims.push(Claim { key, node, epoch, is_current: true });
-                ClaimAnswer::Claimed { epoch, before }
+                ClaimAnswer::Claimed { epoch, previous }
             }
             ClaimOp::Release { key, epoch } => {
                 let claim = self

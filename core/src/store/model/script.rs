@@ -9,8 +9,8 @@ use crate::id::{ConnId, Key, MessageId};
 use crate::record::DeathReason;
 use crate::store::{
     Answer, Append, Appended, ClaimAnswer, ClaimOp, DeadAnswer, DeadCursor, DeadFilter, DeadOp,
-    DeviceOp, ExpiryCursor, Found, Idempotency, Node, Op, Promise, QueueAnswer, QueueOp, Retry,
-    Session, SessionOp, Target,
+    DeviceOp, ExpiryCursor, Found, Idempotency, Manner, Node, Op, Promise, QueueAnswer, QueueOp,
+    Retry, Session, SessionOp, Target,
 };
 use crate::time::{Span, Time};
 use bytes::Bytes;
@@ -42,14 +42,11 @@ impl Line<'_> {
                 Op::Load { key, max_messages: limit, max_bytes }
             }
             "remove" => Op::Remove { key, ids: self.ids() },
-            "retry" => {
-                let tries = small(self.number("tries").unwrap());
-                let retry = |id| Retry { id, tries, not_before: self.time("not_before") };
-                Op::Retry { key, retries: self.ids().into_iter().map(retry).collect() }
-            }
+            "retry" => self.retry(key),
             "bury" => {
                 let reason = self.reason().unwrap_or(DeathReason::Tries);
-                Op::Bury { key, ids: self.ids(), reason, at: self.time("at") }
+                let epoch = self.number("epoch").unwrap_or(0);
+                Op::Bury { key, ids: self.ids(), reason, at: self.time("at"), epoch }
             }
             "expire" => {
                 let after = self.place().map(|(expires_at, id)| ExpiryCursor { expires_at, id });
@@ -59,7 +56,8 @@ impl Line<'_> {
                 let (node, until) = (self.node(), self.time("until"));
                 Op::Claim(ClaimOp::Renew { node, now: self.time("at"), until })
             }
-            "claim" => Op::Claim(ClaimOp::Claim { key, node: self.node(), now: self.time("at") }),
+            "claim" => self.claim(key, Manner::Take),
+            "keep" => self.claim(key, Manner::Keep),
             "release" => Op::Claim(ClaimOp::Release { key, epoch: self.number("epoch").unwrap() }),
             "list" => {
                 let after = self.place().map(|(at, id)| DeadCursor { at, id });
@@ -125,6 +123,17 @@ impl Line<'_> {
         }
     }
 
+    fn retry(&self, key: Key) -> Op {
+        let tries = small(self.number("tries").unwrap());
+        let retry = |id| Retry { id, tries, not_before: self.time("not_before") };
+        let retries = self.ids().into_iter().map(retry).collect();
+        Op::Retry { key, retries, epoch: self.number("epoch").unwrap_or(0) }
+    }
+
+    fn claim(&self, key: Key, manner: Manner) -> Op {
+        Op::Claim(ClaimOp::Claim { key, node: self.node(), manner, now: self.time("at") })
+    }
+
     fn append(&self, key: Key) -> Append {
         let idempotency = self.value("name").map(|name| Idempotency {
             name: name.into(),
@@ -145,6 +154,7 @@ impl Line<'_> {
             merge_within: self.number("merge").map(Span::from_micros),
             limit: self.number("limit").map_or(u32::MAX, small),
             window_end: self.number("window_end").map(id),
+            epoch: self.number("epoch").unwrap_or(0),
         }
     }
 
@@ -214,6 +224,9 @@ fn show(answer: Answer) -> String {
         Answer::Appended(Appended::Stored { position, evicted }) => {
             format!("at {position} evicted{}", show_ids(&evicted))
         }
+        Answer::Appended(Appended::Elsewhere { position, evicted }) => {
+            format!("elsewhere at {position} evicted{}", show_ids(&evicted))
+        }
         Answer::Appended(Appended::Merged { into }) => format!("merged into {}", into.counter),
         Answer::Appended(Appended::Duplicate { first, promise }) => {
             format!("duplicate of {} {promise:?}", first.counter)
@@ -239,10 +252,10 @@ fn show(answer: Answer) -> String {
             format!("{text} {}/{}", it.cursor.expires_at.as_micros(), it.cursor.id.counter)
         }),
         Answer::Claim(ClaimAnswer::Renewed) => "renewed".to_owned(),
-        Answer::Claim(ClaimAnswer::Claimed { epoch, before: None }) => format!("epoch {epoch}"),
-        Answer::Claim(ClaimAnswer::Claimed { epoch, before: Some(node) }) => {
-            format!("epoch {epoch} from {}{}", node.name, node.incarnation)
+        Answer::Claim(ClaimAnswer::Claimed { epoch, previous }) => {
+            format!("epoch {epoch} after {previous}")
         }
+        Answer::Claim(ClaimAnswer::Taken) => "taken".to_owned(),
         Answer::Claim(ClaimAnswer::Released(current)) => format!("current: {current}"),
         Answer::Dead(DeadAnswer::Listed(letters)) => {
             letters.iter().fold("listed".to_owned(), |mut text, it| {

@@ -6,7 +6,9 @@ use super::{Counts, Model};
 use crate::id::{ConnId, Key, MessageId};
 use crate::store::arbitrary::{inventory, ops, time_of};
 use crate::store::judge::Judge;
-use crate::store::{Answer, Append, Appended, ClaimAnswer, Found, Node, Op, Promise, QueueAnswer};
+use crate::store::{
+    Answer, Append, Appended, ClaimAnswer, Found, Node, Notice, Op, Promise, QueueAnswer,
+};
 use crate::time::Time;
 use bytes::Bytes;
 use proptest::prelude::{ProptestConfig, Strategy, TestCaseError, proptest};
@@ -309,24 +311,91 @@ fn find_tells_where_a_message_is() {
 #[test]
 fn the_newest_claim_wins_and_a_dead_node_holds_nothing() {
     let model = check(
-        "claim a1 at=1            => epoch 1
-         claim b1 at=1            => epoch 2
+        "claim a1 at=1            => epoch 1 after 0
+         claim b1 at=1            => epoch 2 after 1
          renew b1 at=1 until=10   => renewed
          renew b1 at=1 until=5    => renewed
-         claim b1 at=9            => epoch 3
-         claim b2 at=9            => epoch 4 from b1
+         claim b1 at=9            => epoch 3 after 2
+         claim b2 at=9            => epoch 4 after 3
          renew b2 at=9 until=20   => renewed
          release epoch=3          => current: false
-         claim a1 at=20           => epoch 5
+         claim a1 at=20           => epoch 5 after 4
          release epoch=5          => current: true
          release epoch=5          => current: false
          renew a1 at=21 until=30  => renewed
-         claim a1 at=22           => epoch 6",
+         claim a1 at=22           => epoch 6 after 0",
     );
     let node = Node { name: "a".into(), incarnation: 1 };
     for (key, at, expect) in [("k", 29, Some(&node)), ("k", 30, None), ("other", 29, None)] {
         assert_eq!(model.holder(&Key::new(key), Time::from_micros(at)), expect, "{key} at {at}");
     }
+}
+
+#[test]
+fn who_keeps_a_key_does_not_take_it() {
+    check(
+        "renew a1 at=1 until=10   => renewed
+         claim a1 at=1            => epoch 1 after 0
+         keep a1 at=2             => epoch 1 after 1
+         keep b1 at=2             => taken
+         claim b1 at=2            => epoch 2 after 1
+         keep a1 at=3             => epoch 3 after 2
+         keep b1 at=9             => taken
+         keep b1 at=10            => epoch 4 after 3",
+    );
+}
+
+#[test]
+fn only_the_current_claim_decides_what_becomes_of_messages() {
+    let model = check(
+        "append 1 a                          => at 1
+         renew a1 at=1 until=10              => renewed
+         claim a1 at=1                       => epoch 1 after 0
+         bury 1 at=2                         => buried
+         retry 1 tries=1 not_before=3        => retried
+         retry 1 tries=2 not_before=4 epoch=1 => retried
+         load                                => loaded 1(2 tries, 4), tail 1, deaths 0
+         claim b1 at=2                       => epoch 2 after 1
+         bury 1 at=3 epoch=1                 => buried
+         retry 1 tries=3 not_before=5 epoch=1 => retried
+         load                                => loaded 1(2 tries, 4), tail 1, deaths 0
+         bury 1 at=3                         => buried 1
+         release epoch=2                     => current: true
+         append 2 b                          => at 2
+         retry 2 tries=1 not_before=3        => retried
+         bury 2 at=3                         => buried 2",
+    );
+    assert_eq!(model.counts().outdated, 4);
+}
+
+#[test]
+fn a_push_for_a_key_of_another_node_leaves_the_window_alone_and_tells_it() {
+    let mut model = check(
+        "renew a1 at=1 until=10                        => renewed
+         claim a1 at=1                                 => epoch 1 after 0
+         append 1 a at=2 merge=9 epoch=1               => at 1
+         append 2 a at=2 merge=9 epoch=1               => merged into 1
+         append 3 a at=2 merge=9 limit=2               => elsewhere at 2 evicted
+         append 4 b at=2 limit=1 window_end=3          => elsewhere at 3 evicted 3
+         append 5 c at=2 limit=1                       => elsewhere at 4 evicted 4
+         append 6 d at=2 limit=0                       => elsewhere at 5 evicted 1 5 6
+         requeue 6 expires=9                           => requeued 6
+         append 7 e at=10                              => at 6
+         claim b1 at=10                                => epoch 2 after 1
+         renew b1 at=10 until=20                       => renewed
+         claim a1 at=11                                => epoch 3 after 2
+         release epoch=3                               => current: true",
+    );
+    let told: Vec<_> = model
+        .take_notices()
+        .into_iter()
+        .map(|(node, notice)| format!("{}: {notice:?}", node.name))
+        .collect();
+    let stored = format!("a: {:?}", Notice::MessageStored(Key::new("k")));
+    let taken = format!("b: {:?}", Notice::KeyTaken { key: Key::new("k"), epoch: 3 });
+    let freed = format!("b: {:?}", Notice::KeyFreed(Key::new("k")));
+    assert_eq!(told[..5], vec![stored; 5]);
+    assert_eq!(told[5..], [taken, freed]);
 }
 
 #[test]
@@ -418,6 +487,7 @@ fn plain(key: Key, id: MessageId) -> Append {
         merge_within: None,
         limit: 10,
         window_end: None,
+        epoch: 0,
     }
 }
 
@@ -440,17 +510,21 @@ proptest! {
 #[test]
 fn random_sequences_reach_every_outcome() {
     let mut runner = TestRunner::deterministic();
-    let (mut counts, mut answers) = ([0; 11], [0; 8]);
+    let (mut counts, mut answers) = ([0; 12], [0; 10]);
     for _ in 0..20 {
         let mut model = Model::new(1);
         for op in ops(400).new_tree(&mut runner).unwrap().current() {
             let answer = model.apply(op);
-            if let Answer::Appended(Appended::Stored { evicted, .. }) = &answer {
+            if let Answer::Appended(Appended::Elsewhere { evicted, .. }) = &answer {
+                answers[8] += usize::from(!evicted.is_empty());
+            } else if answer == Answer::Claim(ClaimAnswer::Taken) {
+                answers[9] += 1;
+            } else if let Answer::Appended(Appended::Stored { evicted, .. }) = &answer {
                 answers[0] += usize::from(evicted.len() > 1);
             } else if let Answer::Expired(expired) = &answer {
                 answers[1] += expired.len();
-            } else if let Answer::Claim(ClaimAnswer::Claimed { before: Some(_), .. }) = &answer {
-                answers[2] += 1;
+            } else if let Answer::Claim(ClaimAnswer::Claimed { epoch, previous }) = &answer {
+                answers[2] += usize::from(epoch == previous);
             } else if answer == Answer::Claim(ClaimAnswer::Released(true)) {
                 answers[3] += 1;
             } else if let Answer::Queue(QueueAnswer::Messages(messages)) = &answer {
@@ -467,7 +541,7 @@ fn random_sequences_reach_every_outcome() {
         let it = model.counts();
         let (pushes, ends) = (
             [it.appended, it.merged, it.duplicates, it.conflicts, it.repeated],
-            [it.removed, it.withdrawn, it.absent, it.requeued, it.purged, it.cleared],
+            [it.removed, it.withdrawn, it.absent, it.requeued, it.purged, it.cleared, it.outdated],
         );
         let all = pushes.into_iter().chain(ends);
         counts.iter_mut().zip(all).for_each(|(total, count)| *total += count);

@@ -173,17 +173,19 @@ impl Engine {
                 let withdrawn = self.remove(&key, &ids)?;
                 Answer::Removed { ids, withdrawn }
             }
-            Op::Retry { key, retries } => {
+            Op::Retry { key, retries, epoch: _ } => {
                 self.retry(&key, &retries)?;
                 Answer::Retried
             }
-            Op::Bury { key, ids, reason, at } => Answer::Buried(self.bury(&key, ids, at, reason)?),
+            Op::Bury { key, ids, reason, at, epoch: _ } => {
+                Answer::Buried(self.bury(&key, ids, at, reason)?)
+            }
             Op::Expire { now, after, limit } => {
                 self.forget_sessions(now, limit as usize)?;
                 self.forget_names(now, DROPPED_NAMES)?;
                 Answer::Expired(self.expired(now, after, limit)?)
             }
-            Op::Claim(op) => Answer::Claim(self.claim_op(op)?),
+            Op::Claim(_) => Answer::Failed("the embedded store is not shared".to_owned()),
             Op::Dead(op) => Answer::Dead(self.dead_op(op)?),
             Op::Session(op) => self.session_op(op)?,
             Op::Device(op) => self.device_op(op)?,

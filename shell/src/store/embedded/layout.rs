@@ -8,7 +8,7 @@ use bytes::Bytes;
 use steadfast_core::id::{ConnId, Key, MessageId};
 use steadfast_core::record::DeathReason;
 use steadfast_core::store::{
-    DeadCursor, DeadLetter, ExpiryCursor, Node, Promise, Session, StoredMessage,
+    DeadCursor, DeadLetter, ExpiryCursor, Promise, Session, StoredMessage,
 };
 use steadfast_core::time::{Span, Time};
 
@@ -31,18 +31,12 @@ pub(super) mod state {
     pub(in super::super) const COUNTERS: &[u8] = b"n";
     /// The last generation of the write-ahead log that is in the database: u64.
     pub(in super::super) const GENERATION: &[u8] = b"g";
-    /// The last epoch of a claim: u64.
-    pub(in super::super) const EPOCH: &[u8] = b"e";
     /// The number of the device log's last entry: u64.
     pub(in super::super) const LOGGED: &[u8] = b"m";
     /// A record that is written to see whether writing works again.
     pub(in super::super) const PROBE: &[u8] = b"p";
     /// By key text: how many of its messages ever died, u64.
     pub(in super::super) const DEATHS: u8 = b'd';
-    /// By node: when its lease ends.
-    pub(in super::super) const LEASE: u8 = b'l';
-    /// By key text: epoch and node.
-    pub(in super::super) const CLAIM: u8 = b'c';
     /// By session id: a session.
     pub(in super::super) const SESSION: u8 = b'S';
     /// By expiry and session id: nothing.
@@ -555,23 +549,6 @@ pub(super) fn decode_session(id: &str, bytes: &[u8]) -> Result<Session, Corrupt>
         deaths_seen: reader.u64()?,
         expires_at: reader.time()?,
     })
-}
-
-/// The key of a node's lease.
-pub(super) fn lease_record(node: &Node) -> Vec<u8> {
-    Writer::tagged(state::LEASE).u32(node.incarnation).rest(node.name.as_bytes()).end()
-}
-
-/// A claim: its epoch and who has it.
-pub(super) fn encode_claim(epoch: u64, node: &Node) -> Vec<u8> {
-    Writer::with_capacity(32).u64(epoch).u32(node.incarnation).rest(node.name.as_bytes()).end()
-}
-
-/// The same again.
-pub(super) fn decode_claim(bytes: &[u8]) -> Result<(u64, Node), Corrupt> {
-    let mut reader = Reader::new(bytes, "a claim");
-    let (epoch, incarnation) = (reader.u64()?, reader.u32()?);
-    Ok((epoch, Node { name: reader.rest_text()?.into(), incarnation }))
 }
 
 /// A device's connection.

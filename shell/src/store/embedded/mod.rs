@@ -37,11 +37,9 @@
 //! | | `i` | the last incarnation (4) |
 //! | | `n` | last position, newest id, how many wait, how many are dead |
 //! | | `g` | the last generation of the log that is in the database (8) |
-//! | | `e`, `m` | the last epoch, the last number in the device log (8 each) |
+//! | | `m` | the last number in the device log (8) |
 //! | | `s` | 16 random bytes: the secret of the hashes in `names` and the checksums in the log |
 //! | | `d`, K | how many of the key's messages ever died (8) |
-//! | | `l`, node | end of its lease |
-//! | | `c`, K | epoch (8), node |
 //! | | `S`, session id | key, context, applied, deaths seen, expiry |
 //! | | `X`, expiry, session id | |
 //! | | `D`, device id | its connection |

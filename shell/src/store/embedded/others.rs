@@ -1,77 +1,15 @@
-//! The operations that are not about messages: claims, sessions, devices.
+//! The operations that are not about messages: sessions, devices.
 
-use super::disk::{Fault, records};
+use super::disk::Fault;
 use super::engine::Engine;
-use super::layout::{
-    Corrupt, Reader, Writer, decode_claim, decode_session, encode_claim, encode_conn,
-    encode_session, lease_record, state, tagged_prefix,
-};
-use steadfast_core::id::Key;
-use steadfast_core::store::{Answer, ClaimAnswer, ClaimOp, DeviceOp, Node, Session, SessionOp};
+use super::layout::{Corrupt, Reader, Writer, decode_session, encode_conn, encode_session, state};
+use steadfast_core::store::{Answer, DeviceOp, Session, SessionOp};
 use steadfast_core::time::Time;
 
 /// How many expired sessions each new one drops.
 const DROPPED_SESSIONS: usize = 2;
 
 impl Engine {
-    /// Carries an operation on claims out.
-    pub(super) fn claim_op(&mut self, op: ClaimOp) -> Result<ClaimAnswer, Fault> {
-        match op {
-            ClaimOp::Renew { node, now, until } => {
-                self.renew(&node, now, until)?;
-                Ok(ClaimAnswer::Renewed)
-            }
-            ClaimOp::Claim { key, node, now } => self.claim(&key, node, now),
-            ClaimOp::Release { key, epoch } => {
-                let record = tagged_prefix(state::CLAIM, &key);
-                let claim = self.disk.state.get(&record)?;
-                let current = claim.map(|claim| decode_claim(&claim)).transpose()?;
-                let is_current = current.is_some_and(|(current, _)| current == epoch);
-                if is_current {
-                    self.batch.remove(&self.disk.state, record);
-                    self.commit()?;
-                }
-                Ok(ClaimAnswer::Released(is_current))
-            }
-        }
-    }
-
-    /// Extends a lease; one that already holds for longer is left as it is. Leases that are over
-    /// are dropped: nobody can tell them from leases that never were.
-    fn renew(&mut self, node: &Node, now: Time, until: Time) -> Result<(), Fault> {
-        let mut until = until;
-        for lease in records(&self.disk.state, &[state::LEASE]) {
-            let (record, end) = lease.into_inner()?;
-            let end = Reader::new(&end, "a lease").time()?;
-            if end <= now {
-                self.batch.remove(&self.disk.state, record);
-            } else if record == lease_record(node).as_slice() {
-                until = until.max(end);
-            }
-        }
-        // Records of one batch must not contradict each other.
-        self.commit()?;
-        self.batch.insert(&self.disk.state, lease_record(node), until.as_micros().to_be_bytes());
-        self.commit()
-    }
-
-    /// Takes a key from whoever has it. A claim needs no lease, but holds nothing without one.
-    fn claim(&mut self, key: &Key, node: Node, now: Time) -> Result<ClaimAnswer, Fault> {
-        let record = tagged_prefix(state::CLAIM, key);
-        let mut before = None;
-        if let Some(claim) = self.disk.state.get(&record)? {
-            let (_, holder) = decode_claim(&claim)?;
-            let lease = self.disk.state.get(lease_record(&holder))?;
-            let end = lease.map(|end| Reader::new(&end, "a lease").time()).transpose()?;
-            before = Some(holder).filter(|it| *it != node && end.is_some_and(|end| end > now));
-        }
-        let epoch = self.disk.number(state::EPOCH)? + 1;
-        self.batch.insert(&self.disk.state, state::EPOCH, epoch.to_be_bytes());
-        self.batch.insert(&self.disk.state, record, encode_claim(epoch, &node));
-        self.commit()?;
-        Ok(ClaimAnswer::Claimed { epoch, before })
-    }
-
     /// Carries an operation on sessions out.
     pub(super) fn session_op(&mut self, op: SessionOp) -> Result<Answer, Fault> {
         match op {

@@ -1,7 +1,9 @@
 -- Keeps a message. ARGV: key, id, accepted at and expires at (eight bytes each), payload, accepted at,
 -- the score of its expiry, span within which to merge or '', limit, id of the window's end or '',
--- promise; with an idempotency name also the name's field and the end of its window.
+-- promise, the epoch of the sender's claim (eight bytes); with an idempotency name also the name's field
+-- and the end of its window.
 -- Returns the position; or it and the evicted ids; or the outcome and what belongs to it.
+-- include claims.lua
 local base, key, id, payload = KEYS[1], ARGV[1], ARGV[2], ARGV[4]
 local call = redis.call
 local messages, waiting = base .. 'messages', base .. 'waiting:' .. key
@@ -11,7 +13,7 @@ if call('HEXISTS', messages, id) == 1 then
 end
 local count = call('ZCARD', waiting)
 
-local name = ARGV[11]
+local name = ARGV[12]
 if name then
   local first = call('HGET', base .. 'names', name)
   call('ZCARD', base .. 'names:ends')
@@ -33,11 +35,16 @@ local function record(message)
     call('ZREM', ends, old)
     call('HDEL', names, old)
   end
-  call('HSET', names, name, message .. ARGV[10] .. redis.sha1hex(payload) .. ARGV[12])
-  call('ZADD', ends, ARGV[12], name)
+  call('HSET', names, name, message .. ARGV[10] .. redis.sha1hex(payload) .. ARGV[13])
+  call('ZADD', ends, ARGV[13], name)
 end
 
-if ARGV[7] ~= '' and count > 0 then
+-- The node that serves the key, if it is another than the sender.
+local claim = call('HGET', base .. 'claims', key)
+local other = claim and string.sub(claim, 1, 8) ~= ARGV[11] and claimant(claim)
+other = other and lives(other, ARGV[5]) and other
+
+if ARGV[7] ~= '' and count > 0 and not other then
   local last = call('ZRANGE', waiting, -1, -1)[1]
   if last ~= ARGV[9] and call('HSTRLEN', messages, last) == 24 + #payload then
     local value = call('HGET', messages, last)
@@ -65,20 +72,28 @@ end
 
 local limit = tonumber(ARGV[8])
 if count < limit then
-  return store()
+  local position = store()
+  if other then
+    tell(other, 's' .. key)
+    return { 'elsewhere', position, {} }
+  end
+  return position
 end
 
 -- include common.lua
 probe(key)
 local position, first = store(), 0
-if ARGV[9] ~= '' then
+if other then
+  tell(other, 's' .. key)
+  first = limit
+elseif ARGV[9] ~= '' then
   local window_end = call('ZRANK', waiting, ARGV[9])
   first = window_end and window_end + 1 or 0
 end
 local excess = count + 1 - first - limit
 if excess <= 0 then
-  return position
+  return other and { 'elsewhere', position, {} } or position
 end
 local ids = call('ZRANGE', waiting, first, first + excess - 1)
 local evicted = bury(key, ids, ARGV[5], string.sub(ARGV[3], 1, 8), '3')
-return { 'stored', position, evicted }
+return { other and 'elsewhere' or 'stored', position, evicted }

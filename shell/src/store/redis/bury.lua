@@ -1,9 +1,19 @@
--- Turns waiting messages into dead letters. ARGV: key, time, the same as eight bytes, reason, ids.
--- Returns those that waited.
+-- Turns waiting messages into dead letters, unless the sender has lost the key or another node has it.
+-- ARGV: key, time, the same as eight bytes, reason, the epoch of the sender's claim, ids. Returns those
+-- that waited.
+-- include claims.lua
 -- include common.lua
 local ids = {}
-for i = 5, #ARGV do
+for i = 6, #ARGV do
   ids[#ids + 1] = ARGV[i]
+end
+local claim = call('HGET', base .. 'claims', ARGV[1])
+local admits = (claim and string.sub(claim, 1, 8) or unclaimed) == ARGV[5]
+if ARGV[5] == unclaimed and claim then
+  admits = not lives(claimant(claim), ARGV[2])
+end
+if not admits then
+  return {}
 end
 probe(ARGV[1])
 return bury(ARGV[1], ids, ARGV[2], ARGV[3], ARGV[4])

@@ -1,13 +1,27 @@
--- Takes a key. ARGV: key, node, now. Returns the epoch, and who held the key if anyone else did.
-local base, key, node = KEYS[1], ARGV[1], ARGV[2]
-local call = redis.call
-local claim = call('HGET', base .. 'claims', key)
-local before = false
+-- Takes a key. ARGV: key, node, now, and 'take' or 'keep'. Returns the epoch and that of the claim that
+-- stood, eight bytes each; or nothing when another node keeps it.
+-- include claims.lua
+local key, node, claims = ARGV[1], ARGV[2], KEYS[1] .. 'claims'
+local claim = redis.call('HGET', claims, key)
+local previous, before = unclaimed, ''
 if claim then
-  local holder = string.sub(claim, 9)
-  local ends = holder ~= node and call('ZSCORE', base .. 'leases', holder)
-  before = ends and tonumber(ends) > tonumber(ARGV[3]) and holder or false
+  previous = string.sub(claim, 1, 8)
+  local holder = claimant(claim)
+  local keeps = ARGV[4] == 'keep'
+  if holder == node then
+    if keeps then
+      return { previous, previous }
+    end
+  elseif lives(holder, ARGV[3]) then
+    if keeps then
+      return false
+    end
+    before = holder
+  end
 end
-local epoch = call('INCR', base .. 'epoch')
-call('HSET', base .. 'claims', key, struct.pack('>I8', epoch) .. node)
-return { epoch, before }
+local epoch = struct.pack('>I8', redis.call('INCR', KEYS[1] .. 'epoch'))
+redis.call('HSET', claims, key, epoch .. struct.pack('>I2', #node) .. node .. before)
+if before ~= '' then
+  tell(before, 't' .. epoch .. key)
+end
+return { epoch, previous }

@@ -2,6 +2,7 @@
 
 use super::encode::Encoder;
 use super::pipeline::describe;
+use super::subscriber::SILENCE;
 use redis::{Client, RedisError, Value};
 use std::time::Duration;
 
@@ -211,6 +212,29 @@ impl Server {
     pub(super) fn send(&self, connection: &mut Connection, bytes: &[u8]) -> Result<(), String> {
         let sent = connection.inner.send_packed_command(bytes);
         sent.map_err(|error| self.explain(&error))
+    }
+
+    /// A connection on which nothing comes but what is published on this channel.
+    pub(super) fn subscribe(&self, channel: &[u8]) -> Result<Connection, String> {
+        let mut connection = self.connect(None)?;
+        self.ask(&mut connection, &[b"SUBSCRIBE", channel])?;
+        let patience = connection.inner.set_read_timeout(Some(SILENCE));
+        patience.map_err(|error| self.explain(&error))?;
+        Ok(connection)
+    }
+
+    /// The next thing said on such a connection, if anything is said in time.
+    pub(super) fn hear(&self, connection: &mut Connection) -> Result<Option<Value>, String> {
+        match connection.inner.recv_response() {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.is_timeout() => Ok(None),
+            Err(error) => Err(self.explain(&error)),
+        }
+    }
+
+    /// Why a server that says nothing is given up.
+    pub(super) fn silent(&self) -> String {
+        format!("Redis at {} says nothing on the connection that is subscribed", self.name)
     }
 
     /// The next reply. After an error the connection is of no use.

@@ -1,5 +1,6 @@
 -- Lets dead letters wait again. ARGV: key, expires at as eight bytes, its score, ids; all of the key
 -- without ids. Returns those that were dead.
+-- include claims.lua
 -- include common.lua
 local key = ARGV[1]
 local waiting = base .. 'waiting:' .. key
@@ -26,5 +27,9 @@ for _, id in ipairs(ids) do
 end
 if #requeued > 0 then
   call('ZADD', keys, 0, key)
+  local claim = call('HGET', base .. 'claims', key)
+  if claim then
+    tell(claimant(claim), 's' .. key)
+  end
 end
 return requeued

@@ -7,7 +7,7 @@ use steadfast_core::id::{Key, MessageId};
 use steadfast_core::record::DeathReason;
 use steadfast_core::store::{
     Answer, Appended, ClaimAnswer, ClaimOp, DeadAnswer, DeadLetter, DeadOp, Expired, ExpiryCursor,
-    Found, Loaded, Node, Op, Promise, Queue, QueueAnswer, QueueOp, Session, SessionOp,
+    Found, Loaded, Notice, Op, Promise, Queue, QueueAnswer, QueueOp, Session, SessionOp,
     StoredMessage,
 };
 use steadfast_core::time::Time;
@@ -60,6 +60,10 @@ fn appended(reply: Value) -> Decoded<Appended> {
         "stored" => {
             let evicted = ids(part(2)?.clone())?;
             Ok(Appended::Stored { position: number(part(1)?)?, evicted })
+        }
+        "elsewhere" => {
+            let evicted = ids(part(2)?.clone())?;
+            Ok(Appended::Elsewhere { position: number(part(1)?)?, evicted })
         }
         "merged" => Ok(Appended::Merged { into: id(bytes(part(1)?)?)? }),
         "duplicate" => {
@@ -153,18 +157,33 @@ fn claim(op: &ClaimOp, reply: Value) -> Decoded<ClaimAnswer> {
     match op {
         ClaimOp::Renew { .. } => Ok(ClaimAnswer::Renewed),
         ClaimOp::Claim { .. } => {
+            if reply == Value::Nil {
+                return Ok(ClaimAnswer::Taken);
+            }
             let parts = array(reply)?;
-            let [epoch, before] = &parts[..] else { return Err(Unexpected) };
-            let before = optional(before, bytes)?.map(node).transpose()?;
-            Ok(ClaimAnswer::Claimed { epoch: number(epoch)?, before })
+            let [epoch, previous] = &parts[..] else { return Err(Unexpected) };
+            let (epoch, previous) = (u64_at(bytes(epoch)?, 0)?, u64_at(bytes(previous)?, 0)?);
+            Ok(ClaimAnswer::Claimed { epoch, previous })
         }
         ClaimOp::Release { .. } => Ok(ClaimAnswer::Released(number(&reply)? == 1)),
     }
 }
 
-fn node(bytes: &[u8]) -> Decoded<Node> {
-    let name = bytes.get(4..).ok_or(Unexpected)?;
-    Ok(Node { name: owned_text(name)?, incarnation: u32_at(bytes, 0)? })
+/// What a node was told on its channel.
+///
+/// # Errors
+/// It makes no sense.
+pub fn notice(bytes: &[u8]) -> Decoded<Notice> {
+    let (mark, rest) = bytes.split_first().ok_or(Unexpected)?;
+    match mark {
+        b's' => key_of(rest).map(Notice::MessageStored),
+        b'f' => key_of(rest).map(Notice::KeyFreed),
+        b't' => {
+            let (epoch, key) = (u64_at(rest, 0)?, &rest[8..]);
+            Ok(Notice::KeyTaken { key: key_of(key)?, epoch })
+        }
+        _ => Err(Unexpected),
+    }
 }
 
 fn dead(op: &DeadOp, reply: Value) -> Decoded<DeadAnswer> {

@@ -3,13 +3,13 @@
 //! All but those on devices are one call of a script. Ids are 12 bytes, times that are kept are 8, both
 //! big-endian; times that a script compares are decimal.
 
-use super::scripts::{Script, Scripts};
+use super::scripts::{Clock, Script, Scripts};
 use redis::{Cmd, ToRedisArgs};
 use steadfast_core::id::{Key, MessageId};
 use steadfast_core::record::DeathReason;
 use steadfast_core::store::{
-    Append, ClaimOp, DeadCursor, DeadFilter, DeadOp, DeviceOp, Node, Op, Promise, QueueOp, Retry,
-    Session, SessionOp, Target,
+    Append, ClaimOp, DeadCursor, DeadFilter, DeadOp, DeviceOp, Manner, Node, Op, Promise, QueueOp,
+    Retry, Session, SessionOp, Target,
 };
 use steadfast_core::time::Time;
 
@@ -35,8 +35,9 @@ pub struct Encoder {
 impl Encoder {
     /// Writes commands for keys that begin with this prefix.
     #[must_use]
-    pub fn new(prefix: &str) -> Self {
-        Self { base: base(prefix), scripts: Scripts::new(), incarnation: 0, command: Cmd::new() }
+    pub fn new(prefix: &str, clock: Clock) -> Self {
+        let (base, scripts) = (base(prefix), Scripts::new(clock));
+        Self { base, scripts, incarnation: 0, command: Cmd::new() }
     }
 
     /// What the names of all keys begin with.
@@ -153,9 +154,11 @@ impl Call<'_> {
     }
 
     fn node(&mut self, node: &Node) -> &mut Self {
-        let mut text = node.incarnation.to_be_bytes().to_vec();
-        text.extend_from_slice(node.name.as_bytes());
-        self.arg(text)
+        self.arg(node_bytes(node))
+    }
+
+    fn epoch(&mut self, epoch: u64) -> &mut Self {
+        self.arg(&epoch.to_be_bytes()[..])
     }
 
     fn operation(&mut self, op: &Op) {
@@ -165,12 +168,13 @@ impl Call<'_> {
                 self.key(key).arg(max_messages).arg(max_bytes);
             }
             Op::Remove { key, ids } => self.key(key).ids(ids),
-            Op::Retry { key, retries } => {
-                self.key(key);
+            Op::Retry { key, retries, epoch } => {
+                self.key(key).epoch(*epoch);
                 retries.iter().for_each(|retry| self.retry(retry));
             }
-            Op::Bury { key, ids, reason, at } => {
-                self.key(key).time(*at).kept(*at).arg(reason_mark(*reason)).ids(ids);
+            Op::Bury { key, ids, reason, at, epoch } => {
+                self.key(key).time(*at).kept(*at).arg(reason_mark(*reason));
+                self.epoch(*epoch).ids(ids);
             }
             Op::Expire { now, after, limit } => {
                 self.score(*now).arg(limit);
@@ -216,7 +220,7 @@ impl Call<'_> {
             Some(id) => self.id(id),
             None => self.arg(""),
         };
-        self.arg(promise_mark(append.promise));
+        self.arg(promise_mark(append.promise)).epoch(append.epoch);
         if let Some(idempotency) = &append.idempotency {
             self.arg(name_field(key, &idempotency.name)).time(*accepted_at + idempotency.window);
         }
@@ -231,9 +235,17 @@ impl Call<'_> {
 
     fn claim(&mut self, op: &ClaimOp) {
         match op {
-            ClaimOp::Renew { node, now, until } => self.node(node).score(*now).score(*until),
-            ClaimOp::Claim { key, node, now } => self.key(key).node(node).time(*now),
-            ClaimOp::Release { key, epoch } => self.key(key).arg(&epoch.to_be_bytes()[..]),
+            ClaimOp::Renew { node, now, until } => {
+                self.node(node).time(*now).arg(until.since(*now).as_micros())
+            }
+            ClaimOp::Claim { key, node, manner, now } => {
+                let manner = match manner {
+                    Manner::Take => "take",
+                    Manner::Keep => "keep",
+                };
+                self.key(key).node(node).time(*now).arg(manner)
+            }
+            ClaimOp::Release { key, epoch } => self.key(key).epoch(*epoch),
         };
     }
 
@@ -318,6 +330,19 @@ fn id_bytes(id: MessageId) -> [u8; 12] {
     bytes[..4].copy_from_slice(&id.incarnation.to_be_bytes());
     bytes[4..].copy_from_slice(&id.counter.to_be_bytes());
     bytes
+}
+
+/// A node as it is kept.
+fn node_bytes(node: &Node) -> Vec<u8> {
+    let mut bytes = node.incarnation.to_be_bytes().to_vec();
+    bytes.extend_from_slice(node.name.as_bytes());
+    bytes
+}
+
+/// The channel on which a node is told what others have done.
+#[must_use]
+pub fn channel(prefix: &str, node: &Node) -> Vec<u8> {
+    [prefix.as_bytes(), b":node:", &node_bytes(node)].concat()
 }
 
 /// The field of a back end's name for a push: the key's length, the key, the name.

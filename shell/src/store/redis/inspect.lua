@@ -1,7 +1,7 @@
 -- Names the keys that are of another type than they should be. ARGV: perhaps a gateway's key, whose
 -- mailbox is looked at too. Returns names.
 local types = {
-  version = 'string', position = 'string', epoch = 'string', incarnation = 'string',
+  version = 'string', ['claims:place'] = 'string', position = 'string', epoch = 'string', incarnation = 'string',
   messages = 'hash', histories = 'hash', letters = 'hash', deaths = 'hash', names = 'hash',
   claims = 'hash', sessions = 'hash', runs = 'hash',
   expiry = 'zset', keys = 'zset', dead = 'zset', leases = 'zset',

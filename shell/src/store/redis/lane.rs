@@ -25,7 +25,7 @@ const BYTES: usize = 4 << 20;
 /// How often an idle connection is tried.
 const PROBE: Duration = Duration::from_secs(1);
 /// The first pause before connecting again, and the longest.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
+pub(super) const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 /// A trouble that lasts is told again after so long.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 

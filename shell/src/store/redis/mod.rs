@@ -1,8 +1,9 @@
 //! The store in Redis.
 //!
 //! The event loop hands over what a turn has asked for at once. A thread (`lane`) sends whatever has
-//! queued as one pipeline and reads the replies; each operation is one script, and so atomic. Devices and their log have a lane of their own: their keys are read by others, and may be on
-//! another server.
+//! queued as one pipeline and reads the replies; each operation is one script, and so atomic. Devices
+//! and their log have a lane of their own: their keys are read by others, and may be on another server.
+//! A third connection (`subscriber`) hears of what other nodes do with this node's keys.
 //!
 //! `encode`, `decode` and `pipeline` do no I/O.
 //!
@@ -14,6 +15,7 @@ pub mod encode;
 mod lane;
 pub mod pipeline;
 pub mod scripts;
+mod subscriber;
 
 use super::Backend;
 use super::handoff::{Handoff, weight};
@@ -23,12 +25,15 @@ use crate::reactor::Handle;
 use connection::Server;
 use encode::Encoder;
 use lane::{Lane, Purpose};
+use scripts::Clock;
 use std::mem;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use steadfast_core::id::OpId;
-use steadfast_core::store::{Answer, Op};
+use steadfast_core::store::{Answer, Node, Notice, Op};
+
+use subscriber::{Notices, Subscriber};
 
 /// More than this is not queued: further operations fail at once.
 const MAX_QUEUED_BYTES: usize = 256 << 20;
@@ -49,6 +54,10 @@ pub struct Options {
     pub wait_replicas: u32,
     /// A reply that takes longer is not waited for.
     pub timeout: Duration,
+    /// The node's name, for people.
+    pub node: String,
+    /// Which clock leases are held against.
+    pub clock: Clock,
 }
 
 /// Whether a URL is one of a Redis server that can be used.
@@ -64,6 +73,8 @@ pub fn check_url(url: &str) -> Result<(), String> {
 pub struct Redis {
     messages: Way,
     devices: Way,
+    notices: Arc<Notices>,
+    notices_health: Health,
     incarnation: u32,
     refused: Vec<(OpId, Answer)>,
 }
@@ -93,7 +104,7 @@ impl Redis {
         mut journal: impl FnMut() -> Box<dyn Journal>,
         draw: impl FnOnce() -> (u32, u64),
     ) -> Result<Self, String> {
-        let Options { url, prefix, device_url, wait_replicas, timeout } = options;
+        let Options { url, prefix, device_url, wait_replicas, timeout, node, clock } = options;
         let server = Server::new(url, None, *timeout).map_err(|error| format!("redis {error}"))?;
         let (device_url, database) = match device_url {
             Some(url) => (url, None),
@@ -102,13 +113,20 @@ impl Redis {
         let device_server = Server::new(device_url, database, *timeout)
             .map_err(|error| format!("redis_devices {error}"))?;
         let lane = |server, purpose, journal| {
-            Lane::new(server, Encoder::new(prefix), purpose, *wait_replicas, journal)
+            Lane::new(server, Encoder::new(prefix, *clock), purpose, *wait_replicas, journal)
         };
         let mut messages = lane(server, Purpose::Messages, journal());
         let mut devices = lane(device_server, Purpose::Devices, journal());
         let incarnation = messages.determine_run(draw);
         devices.set_run(incarnation);
+        let server = Server::new(url, None, *timeout).map_err(|error| format!("redis {error}"))?;
+        let node = Node { name: node.as_str().into(), incarnation };
+        let subscriber = Subscriber::new(server, encode::channel(prefix, &node));
+        let (notices, notices_health) = (subscriber.notices(), subscriber.health());
+        subscriber.spawn().map_err(|error| format!("cannot start a thread: {error}"))?;
         Ok(Self {
+            notices,
+            notices_health,
             messages: Way::begin(messages)?,
             devices: Way::begin(devices)?,
             incarnation,
@@ -128,6 +146,12 @@ impl Redis {
         self.messages.health.clone()
     }
 
+    /// Shows whether this node hears of what others do.
+    #[must_use]
+    pub fn notices_health(&self) -> Health {
+        self.notices_health.clone()
+    }
+
     /// Shows how the store of devices is doing.
     #[must_use]
     pub fn device_health(&self) -> Health {
@@ -138,7 +162,8 @@ impl Redis {
 impl Backend for Redis {
     fn start(&mut self, handle: Handle) {
         self.messages.handoff.set_handle(handle.clone());
-        self.devices.handoff.set_handle(handle);
+        self.devices.handoff.set_handle(handle.clone());
+        self.notices.set_handle(handle);
     }
 
     fn submit(&mut self, op: OpId, request: Op) {
@@ -165,6 +190,16 @@ impl Backend for Redis {
         answers.append(&mut self.refused);
         self.messages.handoff.collect(answers);
         self.devices.handoff.collect(answers);
+    }
+
+    fn notices(&mut self, notices: &mut Vec<Notice>) {
+        self.notices.take(notices);
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.notices.stop();
     }
 }
 

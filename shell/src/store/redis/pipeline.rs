@@ -206,13 +206,14 @@ fn is_write(answer: &Answer) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scripts::Clock;
     use super::*;
     use steadfast_core::store::QueueAnswer;
 
     /// What becomes of so many questions when these are the replies.
     fn replies(count: u32, replies: &[&str]) -> Pipeline {
         let (mut pipeline, mut encoder, mut out) =
-            (Pipeline::default(), Encoder::new("test"), Vec::new());
+            (Pipeline::default(), Encoder::new("test", Clock::Server), Vec::new());
         for slot in 0..count {
             let id = OpId { slot, generation: 0 };
             pipeline.push(id, Op::Queue(QueueOp::Totals), &mut encoder, &mut out);

@@ -5,8 +5,36 @@
 
 use redis::Script as Hashed;
 
-/// What stands in a script for the functions that several share.
-const INCLUDE: &str = "-- include common.lua\n";
+/// What stands in a script for the functions that several share, and those.
+const INCLUDES: [(&str, &str); 2] = [
+    ("-- include claims.lua\n", include_str!("claims.lua")),
+    ("-- include common.lua\n", include_str!("common.lua")),
+];
+
+/// Which clock leases are held against. The operations tell a time of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// The server's, whatever the clocks of the nodes show.
+    #[default]
+    Server,
+    /// The one the operations tell: for tests and simulations, where time is made up.
+    Operations,
+}
+
+impl Clock {
+    /// The functions that scripts ask for the time.
+    fn script(self) -> &'static str {
+        match self {
+            Self::Server => {
+                "local forgets = true\nlocal function clock(told)\n  local now = redis.call('TIME')\n  \
+                 return now[1] * 1000000 + now[2]\nend\n"
+            }
+            Self::Operations => {
+                "local forgets = false\nlocal function clock(told)\n  return tonumber(told)\nend\n"
+            }
+        }
+    }
+}
 
 macro_rules! scripts {
     ($($name:ident: $file:literal,)*) => {
@@ -59,10 +87,15 @@ struct Loadable {
 impl Scripts {
     /// Puts the scripts together and computes their hashes.
     #[must_use]
-    pub fn new() -> Self {
-        let common = include_str!("common.lua");
+    pub fn new(clock: Clock) -> Self {
         let loadable = |(_, text): &(Script, &str)| {
-            let text = text.replace(INCLUDE, common);
+            let mut text = (*text).to_owned();
+            if text.contains(INCLUDES[0].0) {
+                text.insert_str(0, clock.script());
+            }
+            for (line, shared) in INCLUDES {
+                text = text.replace(line, shared);
+            }
             let hash = Hashed::new(&text).get_hash().to_owned();
             Loadable { text, hash }
         };
@@ -90,6 +123,6 @@ impl Scripts {
 
 impl Default for Scripts {
     fn default() -> Self {
-        Self::new()
+        Self::new(Clock::Server)
     }
 }

@@ -167,6 +167,7 @@ impl Judge {
             }
             Event::Answered(..)
             | Event::Pusher(..)
+            | Event::Noticed(_)
             | Event::Operator(..)
             | Event::DeadlineReached
             | Event::ShutdownRequested => {}

@@ -1,0 +1,197 @@
+//! Several nodes share a store: who serves a key, and what becomes of the others' connections.
+
+use crate::{settled_client, story};
+use bytes::Bytes;
+use bytestring::ByteString;
+use steadfast_core::config::{Config, Sharing};
+use steadfast_core::event::Event;
+use steadfast_core::id::{Key, MessageId};
+use steadfast_core::store::{
+    Answer, Append, ClaimAnswer, ClaimOp, Manner, Node, Notice, Op, Promise,
+};
+use steadfast_core::time::Span;
+use steadfast_sim::world::{Store, World};
+
+fn shared() -> Config {
+    let sharing = Sharing { node: "here".into(), lease: Span::from_secs(15) };
+    Config { sharing: Some(sharing), ..Config::default() }
+}
+
+fn other_node() -> Node {
+    Node { name: ByteString::from_static("there"), incarnation: 2 }
+}
+
+/// A client of another node binds the key.
+fn claim_elsewhere(world: &mut World, key: &str) -> u64 {
+    let (node, now) = (other_node(), world.now);
+    let until = now + Span::from_secs(15);
+    world.elsewhere(Op::Claim(ClaimOp::Renew { node: node.clone(), now, until }));
+    let manner = Manner::Take;
+    let claim = ClaimOp::Claim { key: Key::new(key.to_owned()), node, manner, now };
+    let Answer::Claim(ClaimAnswer::Claimed { epoch, .. }) = world.elsewhere(Op::Claim(claim))
+    else {
+        panic!("a key is taken from whoever has it")
+    };
+    epoch
+}
+
+/// The other node's last connection of the key is gone.
+fn release_elsewhere(world: &mut World, key: &str, epoch: u64) {
+    let release = ClaimOp::Release { key: Key::new(key.to_owned()), epoch };
+    world.elsewhere(Op::Claim(release));
+}
+
+/// A back end of the other node pushes to the key.
+fn push_elsewhere(world: &mut World, key: &str, data: &'static str, epoch: u64) -> Answer {
+    let counter = world.model.counts().appended;
+    world.elsewhere(Op::Append(Append {
+        key: Key::new(key.to_owned()),
+        id: MessageId { incarnation: 2, counter },
+        payload: Bytes::from_static(data.as_bytes()),
+        accepted_at: world.now,
+        expires_at: world.now + Span::from_secs(60),
+        promise: Promise::Queued,
+        idempotency: None,
+        merge_within: None,
+        limit: 100,
+        window_end: None,
+        epoch,
+    }))
+}
+
+#[test]
+fn a_key_is_claimed_and_given_up() {
+    story("a_key_is_claimed_and_given_up", shared(), |world| {
+        world.note("It is claimed at bind and loaded after that. No push costs more than without.");
+        let a = settled_client(world, "5");
+        let backend = world.pusher();
+        world.push(backend, "5", "one");
+        world.note("A message that another node stores is fetched.");
+        push_elsewhere(world, "5", "two", 0);
+        world.note("The last connection closes: tries are charged, and then the key is free.");
+        world.drop_conn(a);
+        world.note("Whether a push misses is known when the store knows of no other node.");
+        world.push(backend, "5", "three");
+    });
+}
+
+#[test]
+fn another_node_takes_the_key() {
+    story("another_node_takes_the_key", shared(), |world| {
+        let a = settled_client(world, "5");
+        let backend = world.pusher();
+        world.push(backend, "5", "one");
+        world.push(backend, "5", "two");
+        world
+            .note("The client has moved. What it left unconfirmed is the other node's to deliver.");
+        let epoch = claim_elsewhere(world, "5");
+        world.push(backend, "5", "three");
+        world.note("A late confirm still counts.");
+        world.pong(a);
+        world.note("The other node has it no more: this one asks, and delivers what is left.");
+        release_elsewhere(world, "5", epoch);
+        world.wait_ms(50);
+        world.pong(a);
+        world.note("Taken again, and this time the older connection closes: no try is charged.");
+        world.push(backend, "5", "four");
+        claim_elsewhere(world, "5");
+        world.drop_conn(a);
+    });
+}
+
+#[test]
+fn a_push_tells_that_the_key_is_lost() {
+    story("a_push_tells_that_the_key_is_lost", shared(), |world| {
+        settled_client(world, "5");
+        let backend = world.pusher();
+        world.note("The notice is lost.");
+        claim_elsewhere_unnoticed(world, "5");
+        world.push(backend, "5", "one");
+        world.push(backend, "5", "two");
+        world.note("The other node dies: its lease ends, and the key is asked for after a while.");
+        world.wait_ms(15_000);
+    });
+}
+
+/// The same as [`claim_elsewhere`], and nobody is told.
+fn claim_elsewhere_unnoticed(world: &mut World, key: &str) {
+    let (node, now) = (other_node(), world.now);
+    let until = now + Span::from_secs(10);
+    world.model.apply(Op::Claim(ClaimOp::Renew { node: node.clone(), now, until }));
+    let key = Key::new(key.to_owned());
+    world.model.apply(Op::Claim(ClaimOp::Claim { key, node, manner: Manner::Take, now }));
+    world.model.take_notices();
+}
+
+#[test]
+fn missed_notices_are_made_up_for() {
+    story("missed_notices_are_made_up_for", shared(), |world| {
+        settled_client(world, "5");
+        settled_client(world, "6");
+        settled_client(world, "7");
+        world.note("A message for 5 comes elsewhere, 6 moves there: nobody tells.");
+        push_elsewhere_unnoticed(world, "5");
+        claim_elsewhere_unnoticed(world, "6");
+        world.note("But that something was missed is known, and every claim is looked after.");
+        world.tell(Event::Noticed(Notice::Missed));
+        world.wait_ms(20);
+    });
+}
+
+fn push_elsewhere_unnoticed(world: &mut World, key: &str) {
+    world.model.apply(Op::Append(Append {
+        key: Key::new(key.to_owned()),
+        id: MessageId { incarnation: 2, counter: 1 },
+        payload: Bytes::from_static(b"one"),
+        accepted_at: world.now,
+        expires_at: world.now + Span::from_secs(60),
+        promise: Promise::Queued,
+        idempotency: None,
+        merge_within: None,
+        limit: 100,
+        window_end: None,
+        epoch: 0,
+    }));
+    world.model.take_notices();
+}
+
+#[test]
+fn a_lost_lease_stops_all_writing() {
+    story("a_lost_lease_stops_all_writing", shared(), |world| {
+        let a = settled_client(world, "5");
+        let backend = world.pusher();
+        world.note("The store is gone. While the lease holds, what is written may be confirmed.");
+        world.store = Store::Failing;
+        world.push(backend, "5", "one");
+        world.wait_ms(50);
+        world.pong(a);
+        world.wait_ms(9_000);
+        world.text(a, "5");
+        world.wait_ms(6_000);
+        world.note("Now another node may serve the key: nothing is written any more.");
+        world.text(a, "5");
+        world.push(backend, "5", "two");
+        world.note("The store is back: the lease first, then every claim, then what waits.");
+        world.store = Store::Prompt;
+        world.wait_ms(2_000);
+        world.push(backend, "5", "three");
+    });
+}
+
+#[test]
+fn two_pages_on_two_nodes_do_not_fight() {
+    story("two_pages_on_two_nodes_do_not_fight", shared(), |world| {
+        let a = settled_client(world, "5");
+        claim_elsewhere(world, "5");
+        world.note("While the other page is there, this one only asks now and then.");
+        world.text(a, "5");
+        world.wait_ms(10_000);
+        claim_elsewhere(world, "5");
+        world.text(a, "5");
+        world.wait_ms(5_000);
+        world.note("A page that comes here takes the key, whoever has it.");
+        world.client("5");
+        world.note("An older notice about another claim changes nothing.");
+        world.tell(Event::Noticed(Notice::KeyTaken { key: Key::new("5"), epoch: 1 }));
+    });
+}
