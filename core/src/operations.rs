@@ -5,6 +5,7 @@ use crate::pushers::ReplyTo;
 use crate::record::DeathReason;
 use crate::store::{Promise, Retry};
 use crate::time::{Span, Time};
+use crate::uploads::Upload;
 use std::collections::{BTreeMap, VecDeque};
 
 /// What an operation was for.
@@ -27,6 +28,10 @@ pub(crate) enum Pending {
     TrimDead(Excess),
     /// A connection of the link protocol waits for the answer.
     Link { conn: ConnId, asked: LinkAsked },
+    /// It is being noted where a device is connected.
+    DeviceLink,
+    /// A device's upload is being stored.
+    DeviceLog(Box<Upload>),
     /// An operator waits for the answer.
     Operator { mailbox: Option<u32>, request: RequestId, asked: Asked },
 }
@@ -89,7 +94,11 @@ impl Pending {
             | Self::Retry { mailbox, .. }
             | Self::Bury { mailbox, .. } => Some(*mailbox),
             Self::Operator { mailbox, .. } => *mailbox,
-            Self::Expire | Self::TrimDead(_) | Self::Link { .. } => None,
+            Self::Expire
+            | Self::TrimDead(_)
+            | Self::Link { .. }
+            | Self::DeviceLink
+            | Self::DeviceLog(_) => None,
         }
     }
 
@@ -104,6 +113,8 @@ impl Pending {
             Self::Expire => "expire",
             Self::TrimDead(_) => "dead",
             Self::Link { .. } => "session",
+            Self::DeviceLink => "device link",
+            Self::DeviceLog(_) => "device log",
             Self::Operator { .. } => "operator",
         }
     }

@@ -77,7 +77,9 @@ fn about(record: &Record, key: &Key, of_key: &mut impl FnMut(ConnId) -> bool) ->
             StoreRecord::Failed { key: other, .. }
             | StoreRecord::TimedOut { key: other, .. }
             | StoreRecord::Retried { key: other, .. } => other.as_ref() == Some(key),
-            StoreRecord::DeadDropped { .. } | StoreRecord::DeadPurged { .. } => false,
+            StoreRecord::DeadDropped { .. }
+            | StoreRecord::DeadPurged { .. }
+            | StoreRecord::DeviceLogTaken { .. } => false,
         },
         Record::StaleId => false,
         Record::Late(_) => true,

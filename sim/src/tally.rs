@@ -75,6 +75,8 @@ names!(CONN_RECORDS, conn_record(value: &ConnRecord) {
     "record pong overdue" => ConnRecord::PongOverdue { .. },
     "record pong unsupported" => ConnRecord::PongUnsupported { .. },
     "record of a link" => ConnRecord::Link { .. },
+    "record log kept" => ConnRecord::LogKept { .. },
+    "record log not kept" => ConnRecord::LogNotKept { .. },
     "record closed" => ConnRecord::Closed { .. },
 });
 
@@ -112,6 +114,7 @@ names!(STORE_RECORDS, store_record(value: &StoreRecord) {
     "record store retried" => StoreRecord::Retried { .. },
     "record dead purged" => StoreRecord::DeadPurged { .. },
     "record dead dropped" => StoreRecord::DeadDropped { .. },
+    "record device log taken" => StoreRecord::DeviceLogTaken { .. },
 });
 
 names!(OTHER_RECORDS, other_record(value: &Record) {
@@ -194,6 +197,9 @@ const EXEMPT: &[(&str, &str)] = &[
     ("record dead purged", "no operator asks in these worlds"),
     ("close of a link", "no client of these worlds speaks the link protocol"),
     ("record of a link", "no client of these worlds speaks the link protocol"),
+    ("record device log taken", "no operator asks in these worlds"),
+    ("record log kept", "devices upload nothing in these worlds"),
+    ("record log not kept", "devices upload nothing in these worlds"),
 ];
 
 /// The same for the worlds of the Direct tier.

@@ -10,7 +10,9 @@ use crate::mailbox::{Entry, KeyState, Standing};
 use crate::operations::{Excess, Pending, PendingAppend};
 use crate::record::{DeathReason, DeliveryRecord, PushRecord, Record, StoreRecord};
 use crate::sabotage::Sabotage;
-use crate::store::{Answer, Appended, DeadAnswer, DeadFilter, DeadOp, Expired, Op, Promise};
+use crate::store::{
+    Answer, Appended, DeadAnswer, DeadFilter, DeadOp, DeviceAnswer, Expired, Op, Promise,
+};
 use std::collections::BTreeMap;
 
 impl Gateway {
@@ -77,6 +79,10 @@ impl Gateway {
                 self.on_dead_dropped(excess, count);
             }
             (Pending::Link { conn, asked }, answer) => self.on_link_answer(conn, asked, answer),
+            (Pending::DeviceLink, Answer::Device(DeviceAnswer::Kept)) => {}
+            (Pending::DeviceLog(upload), Answer::Device(answer)) => {
+                self.on_log_answer(*upload, &answer);
+            }
             (Pending::Operator { mailbox, request, asked }, answer) => {
                 self.on_operator_answer(mailbox, request, asked, answer);
             }
@@ -275,8 +281,9 @@ impl Gateway {
             Pending::Operator { mailbox, request, asked } => {
                 self.on_operator_failed(mailbox, request, asked, error);
             }
-            // The next sweep tries again.
-            Pending::Expire | Pending::TrimDead(_) => {}
+            Pending::DeviceLog(upload) => self.on_log_failed(*upload),
+            // The next sweep tries again; a device's next connection is noted again.
+            Pending::Expire | Pending::TrimDead(_) | Pending::DeviceLink => {}
         }
     }
 
@@ -324,6 +331,8 @@ impl Gateway {
             | Pending::Expire
             | Pending::TrimDead(_)
             | Pending::Link { .. }
+            | Pending::DeviceLink
+            | Pending::DeviceLog(_)
             | Pending::Operator { .. } => {
                 unreachable!("{pending:?} is never given again")
             }

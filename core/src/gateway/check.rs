@@ -48,6 +48,9 @@ impl Gateway {
         let armed = self.conns.iter().flatten().filter(|conn| conn.armed != Time::NEVER).count()
             + self.mailbox_timers.iter().filter(|at| **at != Time::NEVER).count();
         assert_eq!(armed, self.timers.len(), "armed timers");
+        self.uploads.check(self.operations.iter().filter_map(|operation| {
+            if let Pending::DeviceLog(upload) = operation { Some(&**upload) } else { None }
+        }));
         self.check_bindings();
         self.check_mailboxes();
     }

@@ -12,7 +12,8 @@ use crate::operations::{Asked, Pending};
 use crate::operator::{ConnectionView, Counts, Fate, OperatorAnswer, OperatorRequest, Stage};
 use crate::record::{DeliveryRecord, Record, StoreRecord};
 use crate::store::{
-    Answer, DeadAnswer, DeadOp, Found, Op, QueueAnswer, QueueOp, StoredMessage, Target,
+    Answer, DeadAnswer, DeadOp, DeviceAnswer, DeviceOp, Found, Op, QueueAnswer, QueueOp,
+    StoredMessage, Target,
 };
 use std::collections::BTreeMap;
 
@@ -70,6 +71,14 @@ impl Gateway {
             OperatorRequest::CountStored => {
                 self.ask(request, None, Asked::Plain, Op::Queue(QueueOp::Totals));
             }
+            OperatorRequest::ReadDeviceLog { after, limit } => {
+                let op = DeviceOp::Read { after, max_entries: limit, max_bytes: PAGE_BYTES };
+                self.ask(request, None, Asked::Plain, Op::Device(op));
+            }
+            OperatorRequest::DropDeviceLog { through, limit } => {
+                let op = Op::Device(DeviceOp::Drop { through, limit });
+                self.ask(request, None, Asked::Plain, op);
+            }
         }
     }
 
@@ -122,6 +131,14 @@ impl Gateway {
                 let slot = slot.expect("a message is found by its key");
                 OperatorAnswer::Found(Box::new(self.fate(slot, asked, *found)))
             }
+            Answer::Device(DeviceAnswer::Entries(entries)) => OperatorAnswer::DeviceLog(entries),
+            Answer::Device(DeviceAnswer::Dropped(count)) => {
+                if count > 0 {
+                    let op = OpId { slot: 0, generation: 0 };
+                    self.record(Record::Store(op, StoreRecord::DeviceLogTaken { count }));
+                }
+                OperatorAnswer::Dropped(count)
+            }
             Answer::Appended(_)
             | Answer::Loaded(_)
             | Answer::Removed { .. }
@@ -131,7 +148,7 @@ impl Gateway {
             | Answer::Claim(_)
             | Answer::SessionKept
             | Answer::SessionFound(_)
-            | Answer::DeviceKept
+            | Answer::Device(DeviceAnswer::Kept | DeviceAnswer::Full)
             | Answer::Failed(_) => panic!("the store answered an operator with {answer:?}"),
         };
         self.tell(request, answer);

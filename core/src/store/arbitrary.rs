@@ -20,7 +20,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use proptest::collection::{SizeRange, vec};
 use proptest::option;
-use proptest::prelude::{Just, Strategy, any, prop_oneof};
+use proptest::prelude::{Just, Strategy, prop_oneof};
 use std::collections::BTreeMap;
 
 /// How many keys there are.
@@ -45,8 +45,8 @@ pub fn ops(len: impl Into<SizeRange>) -> impl Strategy<Value = Vec<Op>> {
     })
 }
 
-/// Operations that show everything a store holds of such a sequence's messages, sessions and
-/// claims; for the end of a sequence.
+/// Operations that show everything a store holds of such a sequence's messages, sessions, claims and
+/// device logs; for the end of a sequence.
 #[must_use]
 pub fn inventory(now: Time) -> Vec<Op> {
     let keys = || (0..KEYS).map(key_of);
@@ -61,13 +61,15 @@ pub fn inventory(now: Time) -> Vec<Op> {
     let claims = keys().map(move |key| {
         Op::Claim(ClaimOp::Claim { key, node: Node { name: "last".into(), incarnation: 9 }, now })
     });
+    let everything_logged =
+        DeviceOp::Read { after: None, max_entries: u32::MAX, max_bytes: u64::MAX };
     let queues = QueueOp::Keys { prefix: ByteString::new(), after: None, limit: u32::MAX };
     loads
         .chain([Op::Dead(list), Op::Queue(queues), Op::Queue(QueueOp::Totals)])
         .chain(lists)
         .chain(sessions)
         .chain(claims)
-        .chain([expire])
+        .chain([expire, Op::Device(everything_logged)])
         .collect()
 }
 
@@ -112,7 +114,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => queue().prop_map(Op::Queue),
         3 => find(),
         2 => session().prop_map(Op::Session),
-        1 => device().prop_map(Op::Device),
+        3 => device().prop_map(Op::Device),
     ]
 }
 
@@ -224,14 +226,23 @@ fn session() -> impl Strategy<Value = SessionOp> {
 }
 
 fn device() -> impl Strategy<Value = DeviceOp> {
-    (0..3_u64, any::<bool>(), 0..3_u32).prop_map(|(device, link, n)| {
-        let device = text("device", device);
-        if link {
-            DeviceOp::Link { device, conn: ConnId { slot: n, generation: n } }
-        } else {
-            DeviceOp::Log { device, entry: text("entry", u64::from(n)) }
-        }
-    })
+    let parts = || {
+        let conn = (0..3_u32).prop_map(|n| ConnId { slot: n, generation: n });
+        ((0..3_u64).prop_map(|n| text("device", n)), conn)
+    };
+    let entry = (0..3_u64).prop_map(|n| text("entry", n));
+    let limit = prop_oneof![1 => Just(60), 3 => Just(u64::MAX)];
+    prop_oneof![
+        2 => parts().prop_map(|(device, conn)| DeviceOp::Link { device, conn }),
+        1 => parts().prop_map(|(device, conn)| DeviceOp::Unlink { device, conn }),
+        4 => (parts(), entry, limit)
+            .prop_map(|((device, _), entry, limit)| DeviceOp::Log { device, entry, limit }),
+        2 => (option::of(0..12_u64), 0..6_u32, 0..40_u64).prop_map(
+            |(after, max_entries, max_bytes)| DeviceOp::Read { after, max_entries, max_bytes }
+        ),
+        1 => (0..12_u64, 0..4_u32)
+            .prop_map(|(through, limit)| DeviceOp::Drop { through, limit }),
+    ]
 }
 
 fn filter() -> impl Strategy<Value = DeadFilter> {

@@ -182,7 +182,7 @@ impl Judge {
             )
             | Answer::SessionKept
             | Answer::SessionFound(_)
-            | Answer::DeviceKept
+            | Answer::Device(_)
             | Answer::Failed(_) => answer,
         }
     }

@@ -98,6 +98,10 @@ fn connection(head: Head, conn: ConnId, record: &ConnRecord) {
         ConnRecord::PongUnsupported { key } => emit!(INFO connection head,
             connId = id, uid = &**key),
         ConnRecord::Link { key, record } => link(head, id, key.as_ref(), record),
+        ConnRecord::LogKept { key, bytes } => emit!(INFO connection head,
+            connId = id, uid = &**key, bytes),
+        ConnRecord::LogNotKept { key, content, reason } => emit!(ERROR connection head,
+            connId = id, uid = &**key, content = &content[..], reason = reason.text()),
         ConnRecord::Closed { key, cause, close, totals } => {
             closed(head, id, key.as_ref(), cause, *close, totals);
         }
@@ -226,5 +230,6 @@ fn store(head: Head, record: &StoreRecord) {
         StoreRecord::DeadDropped { count } | StoreRecord::DeadPurged { count } => {
             emit!(WARN store head, count)
         }
+        StoreRecord::DeviceLogTaken { count } => emit!(INFO store head, count),
     }
 }

@@ -44,6 +44,7 @@ fn of_connection(record: &ConnRecord) -> LogLevel {
         | ConnRecord::IdleTimedOut { .. }
         | ConnRecord::PongOverdue { .. }
         | ConnRecord::PongUnsupported { .. }
+        | ConnRecord::LogKept { .. }
         | ConnRecord::Closed { .. } => LogLevel::Info,
         ConnRecord::BindRefused { .. } => LogLevel::Warn,
         ConnRecord::Link { record, .. } => match record {
@@ -51,6 +52,7 @@ fn of_connection(record: &ConnRecord) -> LogLevel {
             LinkRecord::Welcomed { .. } | LinkRecord::AckOverdue { .. } => LogLevel::Info,
             LinkRecord::BadFrame { .. } => LogLevel::Warn,
         },
+        ConnRecord::LogNotKept { .. } => LogLevel::Error,
     }
 }
 
@@ -89,6 +91,7 @@ fn of_store(record: &StoreRecord) -> LogLevel {
         StoreRecord::Retried { .. }
         | StoreRecord::DeadDropped { .. }
         | StoreRecord::DeadPurged { .. } => LogLevel::Warn,
+        StoreRecord::DeviceLogTaken { .. } => LogLevel::Info,
         StoreRecord::Failed { .. } | StoreRecord::TimedOut { .. } => LogLevel::Error,
     }
 }

@@ -166,7 +166,9 @@ fn record_key(record: &Record) -> Option<&Key> {
             ConnRecord::Bound { key, .. }
             | ConnRecord::TakenOver { key, .. }
             | ConnRecord::StandbyTookOver { key, .. }
-            | ConnRecord::PongUnsupported { key } => Some(key),
+            | ConnRecord::PongUnsupported { key }
+            | ConnRecord::LogKept { key, .. }
+            | ConnRecord::LogNotKept { key, .. } => Some(key),
             ConnRecord::BindRefused { .. } => None,
         },
         Record::Push(_, record) => push_key(record),
@@ -175,7 +177,9 @@ fn record_key(record: &Record) -> Option<&Key> {
             StoreRecord::Failed { key, .. }
             | StoreRecord::TimedOut { key, .. }
             | StoreRecord::Retried { key, .. } => key.as_ref(),
-            StoreRecord::DeadDropped { .. } | StoreRecord::DeadPurged { .. } => None,
+            StoreRecord::DeadDropped { .. }
+            | StoreRecord::DeadPurged { .. }
+            | StoreRecord::DeviceLogTaken { .. } => None,
         },
         Record::StaleId | Record::Late(_) => None,
     }

@@ -346,6 +346,8 @@ impl Judge {
             | ConnRecord::StandbyTookOver { .. }
             | ConnRecord::IdleTimedOut { .. }
             | ConnRecord::PongOverdue { .. }
+            | ConnRecord::LogKept { .. }
+            | ConnRecord::LogNotKept { .. }
             | ConnRecord::Link { .. } => {}
         }
     }

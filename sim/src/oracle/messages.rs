@@ -272,7 +272,7 @@ impl Judge {
             | Answer::Dead(_)
             | Answer::SessionKept
             | Answer::SessionFound(_)
-            | Answer::DeviceKept
+            | Answer::Device(_)
             | Answer::Queue(_)
             | Answer::Found(_) => {}
         }

@@ -452,7 +452,12 @@ impl Judge {
                 self.node(node).ledger.pay("failed operations", 1);
             }
             Record::StaleId => self.node(node).ledger.pay("stale ids", 1),
-            Record::Store(_, StoreRecord::Retried { .. } | StoreRecord::DeadPurged { .. })
+            Record::Store(
+                _,
+                StoreRecord::Retried { .. }
+                | StoreRecord::DeadPurged { .. }
+                | StoreRecord::DeviceLogTaken { .. },
+            )
             | Record::Late(_) => {}
         }
     }
@@ -598,6 +603,8 @@ fn closing(record: &ConnRecord) -> Option<&'static str> {
         | ConnRecord::StandbyTookOver { .. }
         | ConnRecord::PongUnsupported { .. }
         | ConnRecord::Link { .. }
+        | ConnRecord::LogKept { .. }
+        | ConnRecord::LogNotKept { .. }
         | ConnRecord::Closed { .. } => None,
     }
 }
