@@ -90,7 +90,9 @@ impl Disk {
 
     fn apply(&mut self, request: Op) -> Answer {
         let appended = match &request {
-            Op::Append(append) => Some((append.key.clone(), append.window_end.is_some())),
+            Op::Append(append) => {
+                Some((append.key.clone(), append.window_end.is_some() || append.spare > 0))
+            }
             Op::Dead(DeadOp::Purge { .. } | DeadOp::Trim { .. }) => return self.purge(request),
             Op::Load { .. }
             | Op::Remove { .. }

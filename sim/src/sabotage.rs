@@ -237,7 +237,7 @@ impl Tamper {
                 append.merge_within = Some(Span::from_secs(60));
             }
             (Sabotage::EvictWindow, Command::Store { request: Op::Append(append), .. }) => {
-                append.window_end = None;
+                (append.window_end, append.spare) = (None, 0);
             }
             (Sabotage::FailIsOk, Command::Reply { reply, .. }) => {
                 if *reply == Reply::Fail(FailReason::NotStored) {

@@ -171,18 +171,19 @@ impl Gateway {
 
     fn on_shutdown(&mut self) {
         self.running = Running::Stopping;
+        let open: Vec<_> = self.pushers.iter().map(|pusher| pusher.id).collect();
+        for id in open {
+            // First of all, or the replies that follow from the closes would have it read again.
+            if let Some(pusher) = self.pushers.get_mut(id) {
+                pusher.finish();
+            }
+            self.flush_replies(id);
+        }
         self.give_slots();
         for slot in 0..self.conns.len() {
             if let Some(conn) = &self.conns[slot] {
                 self.close(conn.id, Close::GoingAway);
             }
-        }
-        let open: Vec<_> = self.pushers.iter().map(|pusher| pusher.id).collect();
-        for id in open {
-            if let Some(pusher) = self.pushers.get_mut(id) {
-                pusher.finish();
-            }
-            self.flush_replies(id);
         }
     }
 

@@ -44,9 +44,7 @@ impl Gateway {
                 self.ask(request, None, Asked::Plain, op);
             }
             OperatorRequest::RequeueDead { key, ids } => {
-                let expires_at = self.now + self.config.ttl;
-                let op = Op::Dead(DeadOp::Requeue { key: key.clone(), ids, expires_at });
-                self.ask(request, Some(&key), Asked::Requeue, op);
+                self.requeue_dead(request, &key, ids);
             }
             OperatorRequest::PurgeDead { filter, limit } => {
                 let op = Op::Dead(DeadOp::Purge { filter, limit });
@@ -89,6 +87,17 @@ impl Gateway {
     fn ask(&mut self, request: RequestId, key: Option<&Key>, asked: Asked, op: Op) {
         let mailbox = key.map(|key| self.registry.find_or_insert(key, self.config.bind));
         self.issue(Pending::Operator { mailbox, request, asked }, op);
+    }
+
+    /// Lets dead letters wait again at their old places: before what a load under way brings, which
+    /// would no longer be the first of the mailbox and so not be spared by appends.
+    fn requeue_dead(&mut self, request: RequestId, key: &Key, ids: Vec<MessageId>) {
+        let slot = self.registry.find_or_insert(key, self.config.bind);
+        self.mailbox(slot).outdate_load();
+        let expires_at = self.now + self.config.ttl;
+        let op = DeadOp::Requeue { key: key.clone(), ids, expires_at };
+        let pending = Pending::Operator { mailbox: Some(slot), request, asked: Asked::Requeue };
+        self.issue(pending, Op::Dead(op));
     }
 
     /// Drops what waits. What is in the window is being delivered and stays, and a load under way may

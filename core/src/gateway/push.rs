@@ -248,6 +248,7 @@ impl Gateway {
             merge_within: merge.then_some(self.config.dedup_window.min(push.ttl)),
             limit: self.config.mailbox_limit,
             window_end: mailbox.window_end(id),
+            spare: mailbox.spare(id),
         };
         let reply = Some(to);
         let pending = PendingAppend { mailbox: slot, id, entry, promise, reply };

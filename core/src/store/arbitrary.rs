@@ -126,9 +126,10 @@ fn append() -> impl Strategy<Value = Append> {
     });
     let idempotency = option::weighted(0.4, name);
     let merge_within = option::of((0..SOON).prop_map(Span::from_micros));
-    let window_end = option::weighted(0.3, id());
-    (id(), payload(), soon(), promise, idempotency, merge_within, 0..6_u32, window_end).prop_map(
-        |(id, payload, expires_at, promise, idempotency, merge_within, limit, window_end)| Append {
+    let spare = prop_oneof![4 => Just(0), 1 => 0..4_u32, 1 => Just(u32::MAX)];
+    let window = (option::weighted(0.3, id()), spare);
+    (id(), payload(), soon(), promise, idempotency, merge_within, 0..6_u32, window).prop_map(
+        |(id, payload, expires_at, promise, idempotency, merge_within, limit, window)| Append {
             key: home(id),
             id,
             payload,
@@ -138,7 +139,8 @@ fn append() -> impl Strategy<Value = Append> {
             idempotency,
             merge_within,
             limit,
-            window_end,
+            window_end: window.0,
+            spare: window.1,
         },
     )
 }

@@ -229,6 +229,7 @@ mod tests {
             merge_within: None,
             limit: 10,
             window_end: None,
+            spare: 0,
         })
     }
 

@@ -118,6 +118,9 @@ pub struct Append {
     /// The newest message that is being delivered. Messages up to this one do not count as waiting:
     /// they are neither merged with nor buried.
     pub window_end: Option<MessageId>,
+    /// So many of the oldest messages may be delivered by the time this is done: a load under way
+    /// brings them, or their own appends are under way. They neither count nor are buried.
+    pub spare: u32,
 }
 
 /// What a push is answered once its message is safe.

@@ -76,18 +76,12 @@ impl Judge {
         }
     }
 
-    /// Nothing that was in a window when the append was given is evicted, as far as the store could
-    /// know: when the message that the append names as the newest of the window was set aside before,
-    /// the store spares none.
-    pub(super) fn judge_eviction(&mut self, id: MessageId, asked: (u64, Option<MessageId>)) {
-        let (given, named) = asked;
-        let lost =
-            named.and_then(|named| self.messages.get(&named)).is_some_and(|named| named.died);
+    /// Nothing that is being delivered is evicted.
+    pub(super) fn judge_eviction(&mut self, id: MessageId) {
         let promised = self.messages.get(&id).is_some_and(|message| message.promised);
         let Some(content) = self.content_of(id) else { return };
-        let since = content.delivered_since();
         // What timed out and is stored all the same is not known to be.
-        let spared = since.is_none_or(|since| since > given) || !promised || lost;
+        let spared = content.delivered_since().is_none() || !promised;
         self.demand(Oracle::Death, spared, || format!("{id} was evicted from a window"));
     }
 

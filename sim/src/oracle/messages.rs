@@ -167,8 +167,7 @@ impl Judge {
         let asked = match request {
             Op::Append(append) => {
                 self.judge_append(node, append);
-                let (id, spared) = (append.id, append.window_end);
-                Asked::Append { id, batch: self.batches, spared }
+                Asked::Append(append.id)
             }
             Op::Remove { ids, .. } => {
                 for id in ids {
@@ -214,6 +213,9 @@ impl Judge {
         self.demand(Oracle::Conservation, offline || append.merge_within.is_none(), || {
             format!("{} may merge, and {} has a connection", append.id, append.key)
         });
+        self.demand(Oracle::Memory, !offline || append.spare == 0, || {
+            format!("{} spares {} messages, and nothing is delivered", append.id, append.spare)
+        });
         let Some(spared) = append.window_end else { return };
         let spared_one = self.messages.get(&spared);
         let removed = spared_one.is_none_or(|message| message.removed && !message.reopened);
@@ -247,8 +249,8 @@ impl Judge {
         let ledger = &mut self.nodes.entry(node).or_default().ledger;
         match answer {
             Answer::Appended(appended) => {
-                if let Asked::Append { id, batch, spared } = asked {
-                    self.on_appended(node, id, (batch, spared), appended);
+                if let Asked::Append(id) = asked {
+                    self.on_appended(node, id, appended);
                 }
             }
             Answer::Removed { ids, withdrawn } => {
@@ -278,20 +280,14 @@ impl Judge {
         }
     }
 
-    fn on_appended(
-        &mut self,
-        node: u32,
-        id: MessageId,
-        asked: (u64, Option<MessageId>),
-        appended: &Appended,
-    ) {
+    fn on_appended(&mut self, node: u32, id: MessageId, appended: &Appended) {
         let Some(message) = self.messages.get_mut(&id) else { return };
         match appended {
             Appended::Stored { evicted, .. } => {
                 message.stored = true;
                 self.node(node).ledger.owe("deaths", evicted.len() as u64);
                 for id in evicted {
-                    self.judge_eviction(*id, asked);
+                    self.judge_eviction(*id);
                 }
                 self.note_deaths(evicted);
             }

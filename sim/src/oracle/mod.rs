@@ -238,7 +238,7 @@ enum Asking {
 /// A storage operation under way.
 #[derive(Debug)]
 enum Asked {
-    Append { id: MessageId, batch: u64, spared: Option<MessageId> },
+    Append(MessageId),
     Other,
 }
 
@@ -347,6 +347,11 @@ impl Judge {
             self.on_command(node, command);
         }
         self.end_of_batch(node);
+    }
+
+    /// It is this time.
+    pub fn at(&mut self, now: Moment) {
+        self.now = now;
     }
 
     /// The world tells a fact.

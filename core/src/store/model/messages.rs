@@ -19,7 +19,8 @@ impl Model {
     ///    that message.
     /// 4. It is stored at the end, and the oldest messages that are too many are buried: all of
     ///    them, and with a limit of zero the new one too. Messages up to `window_end` neither count
-    ///    nor die; when that message does not wait, there are none.
+    ///    nor die (when that message does not wait, there are none), and neither do the `spare`
+    ///    oldest.
     pub(super) fn append(&mut self, append: Append) -> Appended {
         if let Some(position) = self.position(&append) {
             self.counts.repeated += 1;
@@ -71,7 +72,8 @@ impl Model {
 
     /// Stores a message at the end of its mailbox.
     fn store(&mut self, append: Append) -> Appended {
-        let Append { key, id, payload, accepted_at, expires_at, limit, window_end, .. } = append;
+        let Append { key, id, payload, accepted_at, expires_at, .. } = append;
+        let Append { limit, window_end, spare, .. } = append;
         self.last_position += 1;
         let position = self.last_position;
         let not_before = Time::EPOCH;
@@ -82,7 +84,7 @@ impl Model {
         self.counts.waiting += 1;
         let mut evicted = Vec::new();
         if waiting > limit as usize {
-            let excess = self.waiting.excess(&key, window_end, limit);
+            let excess = self.waiting.excess(&key, (window_end, spare), limit);
             evicted = self.bury(&key, excess, accepted_at, DeathReason::Limit);
         }
         Appended::Stored { position, evicted }

@@ -177,7 +177,8 @@ impl Naive {
     }
 
     fn store(&mut self, append: Append) -> Appended {
-        let Append { key, id, payload, accepted_at, expires_at, limit, window_end, .. } = append;
+        let Append { key, id, payload, accepted_at, expires_at, .. } = append;
+        let Append { limit, window_end, spare, .. } = append;
         self.positions.push(key.clone());
         let position = self.positions.iter().filter(|it| **it == key).count() as u64;
         let message = StoredMessage {
@@ -196,7 +197,8 @@ impl Naive {
         loop {
             let mailbox = self.mailbox(&key);
             let end = mailbox.iter().position(|it| Some(it.id) == window_end);
-            let counted = &mailbox[end.map_or(0, |end| end + 1)..];
+            let window = end.map_or(0, |end| end + 1).max(spare as usize);
+            let counted = &mailbox[window.min(mailbox.len())..];
             if counted.len() <= limit as usize {
                 return Appended::Stored { position, evicted };
             }

@@ -158,6 +158,7 @@ impl Line<'_> {
             merge_within: self.number("merge").map(Span::from_micros),
             limit: self.number("limit").map_or(u32::MAX, small),
             window_end: self.number("window_end").map(id),
+            spare: self.number("spare").map_or(0, small),
         }
     }
 

@@ -48,9 +48,13 @@ fn append_buries_the_oldest_beyond_the_limit() {
          append 6 f limit=1 window_end=4  => at 6 evicted 5
          append 7 g limit=2 window_end=4  => at 7
          append 8 h limit=3 window_end=99 => at 8 evicted 4
-         append 9 i limit=0               => at 9 evicted 6 7 8 9
-         append 10 z key=other limit=0    => at 10 evicted 10
-         load                             => loaded, tail none, deaths 9",
+         append 9 i limit=1 window_end=6 spare=3   => at 9
+         append 10 j limit=1 window_end=7 spare=1  => at 10 evicted 8 9
+         append 11 k limit=1 window_end=99 spare=1 => at 11 evicted 7 10
+         append 12 l limit=0 spare=9      => at 12
+         append 13 m limit=0              => at 13 evicted 6 11 12 13
+         append 14 z key=other limit=0    => at 14 evicted 14
+         load                             => loaded, tail none, deaths 13",
     );
 }
 
@@ -445,6 +449,7 @@ fn plain(key: Key, id: MessageId) -> Append {
         merge_within: None,
         limit: 10,
         window_end: None,
+        spare: 0,
     }
 }
 

@@ -136,6 +136,7 @@ fn append(counter: u64, payload: Bytes) -> Op {
         merge_within: None,
         limit: 1_000_000,
         window_end: None,
+        spare: 0,
     })
 }
 

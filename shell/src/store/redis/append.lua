@@ -1,6 +1,7 @@
 -- Keeps a message. ARGV: key, id, accepted at and expires at (eight bytes each), payload, accepted at,
 -- the score of its expiry, span within which to merge or '', limit, id of the window's end or '',
--- promise; with an idempotency name also the name's field and the end of its window.
+-- how many of the oldest are spared, promise; with an idempotency name also the name's field and the end
+-- of its window.
 -- Returns the position; or it and the evicted ids; or the outcome and what belongs to it.
 local base, key, id, payload = KEYS[1], ARGV[1], ARGV[2], ARGV[4]
 local call = redis.call
@@ -11,7 +12,7 @@ if call('HEXISTS', messages, id) == 1 then
 end
 local count = call('ZCARD', waiting)
 
-local name = ARGV[11]
+local name = ARGV[12]
 if name then
   local first = call('HGET', base .. 'names', name)
   call('ZCARD', base .. 'names:ends')
@@ -33,8 +34,8 @@ local function record(message)
     call('ZREM', ends, old)
     call('HDEL', names, old)
   end
-  call('HSET', names, name, message .. ARGV[10] .. redis.sha1hex(payload) .. ARGV[12])
-  call('ZADD', ends, ARGV[12], name)
+  call('HSET', names, name, message .. ARGV[11] .. redis.sha1hex(payload) .. ARGV[13])
+  call('ZADD', ends, ARGV[13], name)
 end
 
 if ARGV[7] ~= '' and count > 0 then
@@ -75,6 +76,7 @@ if ARGV[9] ~= '' then
   local window_end = call('ZRANK', waiting, ARGV[9])
   first = window_end and window_end + 1 or 0
 end
+first = math.max(first, tonumber(ARGV[10]))
 local excess = count + 1 - first - limit
 if excess <= 0 then
   return position

@@ -220,6 +220,7 @@ impl Call<'_> {
             Some(id) => self.id(id),
             None => self.arg(""),
         };
+        self.arg(append.spare);
         self.arg(promise_mark(append.promise));
         if let Some(idempotency) = &append.idempotency {
             self.arg(name_field(key, &idempotency.name)).time(*accepted_at + idempotency.window);
