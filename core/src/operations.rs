@@ -215,6 +215,21 @@ impl Operations {
         true
     }
 
+    /// Drops the mailbox's parked burials: how many operations those are, and of which messages.
+    pub(crate) fn drop_parked_burials(&mut self, mailbox: u32) -> (u32, Vec<MessageId>) {
+        let (mut count, mut dropped) = (0, Vec::new());
+        self.parked.retain(|_, pending| {
+            let Pending::Bury { mailbox: of, ids, .. } = pending else { return true };
+            if *of != mailbox {
+                return true;
+            }
+            count += 1;
+            dropped.append(ids);
+            false
+        });
+        (count, dropped)
+    }
+
     /// When the first parked operation is to be given again.
     pub(crate) fn first_parked(&self) -> Option<Time> {
         self.parked.first_key_value().map(|(&(at, _), _)| at)

@@ -264,6 +264,9 @@ impl Gateway {
                     self.park(op, Pending::Load { mailbox, attempt: attempt + 1 }, attempt);
                 }
             }
+            Pending::Remove { mailbox, first, .. } if self.sabotaged(Sabotage::RemovalGivenUp) => {
+                self.mailbox(mailbox).end_removal(first);
+            }
             Pending::Remove { mailbox, first, attempt } => {
                 self.park(op, Pending::Remove { mailbox, first, attempt: attempt + 1 }, attempt);
             }

@@ -41,7 +41,7 @@ impl Gateway {
     /// # Panics
     /// When something does not hold, naming it.
     pub fn check(&self) {
-        self.registry.check();
+        self.registry.check(self.now.as_micros());
         self.pushers.iter().for_each(crate::pushers::Pusher::check);
         let open = self.conns.iter().flatten().count();
         assert_eq!(open, self.open_conns as usize, "open connections");

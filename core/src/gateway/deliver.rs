@@ -216,7 +216,7 @@ impl Gateway {
                 self.mailbox(slot).reached = Some(position);
                 continue;
             }
-            if effective_expiry(&message, self.now) <= self.now {
+            if message.expires_at <= self.now {
                 dead.push(message.id);
                 self.mailbox(slot).reached = Some(position);
                 continue;
@@ -331,9 +331,4 @@ impl Gateway {
         known.extend(&mailbox.burying);
         known
     }
-}
-
-/// When a message expires, if one accepted in the future counts as accepted now.
-fn effective_expiry(message: &crate::store::StoredMessage, now: Time) -> Time {
-    message.expires_at - message.accepted_at.since(now)
 }

@@ -94,10 +94,22 @@ impl Gateway {
     fn requeue_dead(&mut self, request: RequestId, key: &Key, ids: Vec<MessageId>) {
         let slot = self.registry.find_or_insert(key, self.config.bind);
         self.mailbox(slot).outdate_load();
+        self.forget_burials(slot);
         let expires_at = self.now + self.config.ttl;
         let op = DeadOp::Requeue { key: key.clone(), ids, expires_at };
         let pending = Pending::Operator { mailbox: Some(slot), request, asked: Asked::Requeue };
         self.issue(pending, Op::Dead(op));
+    }
+
+    /// Burials that failed may have been carried out, and given again they would bury what is let wait
+    /// again. What is still to be buried fails once more, or the next sweep finds it.
+    fn forget_burials(&mut self, slot: u32) {
+        let (count, ids) = self.operations.drop_parked_burials(slot);
+        let mailbox = self.mailbox(slot);
+        mailbox.pending -= count;
+        for id in ids {
+            mailbox.burying.remove(&id);
+        }
     }
 
     /// Drops what waits. What is in the window is being delivered and stays, and a load under way may
@@ -196,6 +208,7 @@ impl Gateway {
             self.fates.note(id, Last::Accepted);
             self.record_delivery(key, DeliveryRecord::Requeued { id });
         }
+        self.forget_burials(slot);
         // Also when there are none: an earlier attempt may have failed and been carried out.
         self.mailbox(slot).fall_behind();
         self.look_again(slot);
@@ -220,6 +233,7 @@ impl Gateway {
     ) {
         if let (Asked::Requeue, Some(slot)) = (asked, slot) {
             // It may have been carried out.
+            self.forget_burials(slot);
             self.mailbox(slot).fall_behind();
             self.look_again(slot);
         }

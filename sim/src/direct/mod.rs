@@ -143,6 +143,8 @@ pub(crate) struct Run<'a> {
     back_ends: Vec<BackEnd>,
     wires: BTreeMap<PusherId, Wire>,
     healed: bool,
+    /// How often operators asked something.
+    asked: u64,
     /// How many connections were reset at this instant.
     resets: (u64, u32),
     judge: Judge,
@@ -211,6 +213,7 @@ impl<'a> Run<'a> {
             back_ends: (0..world.back_ends).map(|_| BackEnd::default()).collect(),
             wires: BTreeMap::new(),
             healed: false,
+            asked: 0,
             resets: (0, 0),
             judge: Judge::new(schedule),
             trace: Trace::new(),
@@ -318,11 +321,8 @@ impl<'a> Run<'a> {
         let mut commands = std::mem::take(&mut self.host.commands);
         let Some(gateway) = &mut self.host.gateway else { return };
         (wall, &event).hash(&mut self.hasher);
-        let ended = if let Event::Connection(id, ConnEvent::Closed(_)) = &event {
-            Some(*id)
-        } else {
-            None
-        };
+        let ended =
+            if let Event::Connection(id, ConnEvent::Closed(_)) = &event { Some(*id) } else { None };
         if let Some(sabotage) = self.watch.sabotage {
             let told = self.host.tamper.event(sabotage, &event);
             gateway.handle(wall, told, &mut commands);
