@@ -74,6 +74,9 @@ pub struct Config {
     pub endpoints: Vec<String>,
     /// How many link clients a second are asked to come back after the gateway stops. Default 5,000.
     pub reconnect_rate: u32,
+    /// How many bytes the device log may hold, in a store that is drained through the gateway.
+    /// Default 1 GiB.
+    pub device_log_limit: u64,
     /// The dialects that are spoken.
     pub dialects: Dialects,
     /// Where a key may stand in the URL. Default off: the original ignores the URL.
@@ -247,6 +250,7 @@ impl Default for Config {
             max_context: 64 << 10,
             endpoints: Vec::new(),
             reconnect_rate: 5_000,
+            device_log_limit: 1 << 30,
             dialects: Dialects::ALL,
             url_key: UrlKey::Off,
             bind: BindPolicy::Newest,

@@ -29,3 +29,4 @@ pub mod store;
 pub mod time;
 mod timers;
 pub mod trace;
+mod uploads;

@@ -38,6 +38,11 @@ pub(crate) struct Mailbox {
     pub(crate) removing_bytes: u64,
     /// Messages that the store has been told to set aside, and has not been seen to.
     pub(crate) burying: BTreeSet<MessageId>,
+    /// Whether a load brought a message that is older than the window: its push had failed, and was
+    /// stored all the same. Then the last one of the window is not the newest.
+    jumbled: bool,
+    /// How many messages the last load may bring.
+    pub(crate) loading: u32,
     /// The place in the store's mailbox up to which messages were taken into the window.
     pub(crate) reached: Option<u64>,
     /// The first waiting message may not be written before this.
@@ -200,6 +205,8 @@ impl Mailbox {
             removing: 0,
             removing_bytes: 0,
             burying: BTreeSet::new(),
+            jumbled: false,
+            loading: 0,
             reached: None,
             resume_at: Time::EPOCH,
             hastened: None,
@@ -241,6 +248,8 @@ impl Mailbox {
     /// Adds a message at the end of the window and tells its number.
     pub(crate) fn push(&mut self, entry: Entry) -> u64 {
         self.bytes += entry.payload.len() as u64;
+        let late = self.entries.back().is_some_and(|last| entry.id < last.id);
+        self.jumbled = !self.entries.is_empty() && (self.jumbled || late);
         self.entries.push_back(entry);
         self.end() - 1
     }
@@ -331,6 +340,28 @@ impl Mailbox {
             BindPolicy::All => stored.max_by_key(|entry| entry.id),
         };
         newest.map(|entry| entry.id)
+    }
+
+    /// How many of the first messages in the store are, or will be, in the window by the time that
+    /// it stores `id`, as far as naming the newest does not tell: that one may not be stored after
+    /// all, others are held, and a load under way brings more.
+    pub(crate) fn spare(&self, id: MessageId) -> u32 {
+        let others = self.entries.iter().rev().filter(|entry| entry.id != id);
+        let mut others = others.skip_while(|entry| entry.standing == Standing::Void);
+        let last = others.next();
+        let unsure =
+            last.is_some_and(|last| self.jumbled || last.op.is_some() || last.unpromised.is_some());
+        // The store may not have done yet what it was told to remove and to set aside.
+        let window = self.entries.len() + self.removing as usize + self.burying.len();
+        let window = if unsure { window } else { 0 };
+        let loaded = match self.state {
+            KeyState::Loading(Freshness::Fresh | Freshness::Stale) => self.loading,
+            KeyState::Loading(Freshness::Outdated)
+            | KeyState::Unknown
+            | KeyState::Behind
+            | KeyState::CaughtUp => 0,
+        };
+        loaded.max(u32::try_from(window).unwrap_or(u32::MAX))
     }
 
     /// Notes that confirmed messages are being removed from the store.

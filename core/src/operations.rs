@@ -5,6 +5,7 @@ use crate::pushers::ReplyTo;
 use crate::record::DeathReason;
 use crate::store::{Promise, Retry};
 use crate::time::{Span, Time};
+use crate::uploads::Upload;
 use std::collections::{BTreeMap, VecDeque};
 
 /// What an operation was for.
@@ -27,6 +28,10 @@ pub(crate) enum Pending {
     TrimDead(Excess),
     /// A connection of the link protocol waits for the answer.
     Link { conn: ConnId, asked: LinkAsked },
+    /// It is being noted where a device is connected.
+    DeviceLink,
+    /// A device's upload is being stored.
+    DeviceLog(Box<Upload>),
     /// The node's lease is being extended; when that was asked.
     Renew { asked_at: Time },
     /// A key is being claimed.
@@ -97,7 +102,12 @@ impl Pending {
             | Self::Claim { mailbox, .. }
             | Self::Release { mailbox, .. } => Some(*mailbox),
             Self::Operator { mailbox, .. } => *mailbox,
-            Self::Expire | Self::TrimDead(_) | Self::Link { .. } | Self::Renew { .. } => None,
+            Self::Expire
+            | Self::TrimDead(_)
+            | Self::Link { .. }
+            | Self::DeviceLink
+            | Self::DeviceLog(_)
+            | Self::Renew { .. } => None,
         }
     }
 
@@ -112,6 +122,8 @@ impl Pending {
             Self::Expire => "expire",
             Self::TrimDead(_) => "dead",
             Self::Link { .. } => "session",
+            Self::DeviceLink => "device link",
+            Self::DeviceLog(_) => "device log",
             Self::Renew { .. } => "renew",
             Self::Claim { .. } => "claim",
             Self::Release { .. } => "release",
@@ -213,6 +225,21 @@ impl Operations {
         }
         *parked = by_id.into_values().collect();
         true
+    }
+
+    /// Drops the mailbox's parked burials: how many operations those are, and of which messages.
+    pub(crate) fn drop_parked_burials(&mut self, mailbox: u32) -> (u32, Vec<MessageId>) {
+        let (mut count, mut dropped) = (0, Vec::new());
+        self.parked.retain(|_, pending| {
+            let Pending::Bury { mailbox: of, ids, .. } = pending else { return true };
+            if *of != mailbox {
+                return true;
+            }
+            count += 1;
+            dropped.append(ids);
+            false
+        });
+        (count, dropped)
     }
 
     /// When the first parked operation is to be given again.

@@ -2,7 +2,7 @@
 
 use crate::id::{ConnId, Key, MessageId};
 use crate::record::{Dialect, Totals};
-use crate::store::{DeadCursor, DeadFilter, DeadLetter, Queue, StoredMessage, Target};
+use crate::store::{DeadCursor, DeadFilter, DeadLetter, DeviceEntry, Queue, StoredMessage, Target};
 use crate::time::{Span, Time};
 use bytestring::ByteString;
 
@@ -82,6 +82,21 @@ pub enum OperatorRequest {
     Count,
     /// How much the store holds; answered with [`OperatorAnswer::Totals`].
     CountStored,
+    /// The device log, oldest entry first; answered with [`OperatorAnswer::DeviceLog`].
+    ReadDeviceLog {
+        /// Only entries behind this number.
+        after: Option<u64>,
+        /// At most this many.
+        limit: u32,
+    },
+    /// Drop entries of the device log that are kept elsewhere now; answered with
+    /// [`OperatorAnswer::Dropped`].
+    DropDeviceLog {
+        /// Those up to this number.
+        through: u64,
+        /// At most this many.
+        limit: u32,
+    },
 }
 
 impl OperatorRequest {
@@ -95,7 +110,11 @@ impl OperatorRequest {
             | Self::FindMessage { key, .. } => Some(key),
             Self::ListDead { filter, .. } | Self::PurgeDead { filter, .. } => filter.key.as_ref(),
             Self::ListConnections { key, .. } => key.as_ref(),
-            Self::ListQueues { .. } | Self::Count | Self::CountStored => None,
+            Self::ListQueues { .. }
+            | Self::Count
+            | Self::CountStored
+            | Self::ReadDeviceLog { .. }
+            | Self::DropDeviceLog { .. } => None,
         }
     }
 }
@@ -127,6 +146,8 @@ pub enum OperatorAnswer {
         /// Dead letters.
         dead: u64,
     },
+    /// Entries of the device log, oldest first.
+    DeviceLog(Vec<DeviceEntry>),
     /// It was not done, or it is not known whether it was. The text says why.
     Failed(String),
 }

@@ -229,6 +229,23 @@ pub enum ConnRecord {
         /// What happened.
         record: LinkRecord,
     },
+    /// What a device uploaded is in the device log. Log: `[device log]`.
+    LogKept {
+        /// The device's key.
+        key: Key,
+        /// Length of the entry in bytes.
+        bytes: u64,
+    },
+    /// What a device uploaded is not known to be in the device log, and the device is told nothing.
+    /// Log: `[device log fail]`.
+    LogNotKept {
+        /// The device's key.
+        key: Key,
+        /// The entry.
+        content: Bytes,
+        /// Why.
+        reason: LogFailure,
+    },
     /// The connection is gone. Log: `[close]`.
     Closed {
         /// Its key, if it had one.
@@ -240,6 +257,30 @@ pub enum ConnRecord {
         /// What it had carried.
         totals: Box<Totals>,
     },
+}
+
+/// Why a device's upload is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum LogFailure {
+    /// The store has not answered too many earlier ones of the connection.
+    TooMany,
+    /// The device log holds as much as it may.
+    Full,
+    /// The store failed or did not answer in time.
+    NotStored,
+}
+
+impl LogFailure {
+    /// One lower-case phrase for logs.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::TooMany => "too many uploads of this connection are unanswered",
+            Self::Full => "the device log is full (device_log_limit): drain it, or allow more",
+            Self::NotStored => "not stored",
+        }
+    }
 }
 
 /// What one connection carried in its life.
@@ -475,6 +516,11 @@ pub enum StoreRecord {
         /// How many.
         count: u64,
     },
+    /// Entries of the device log were taken, by whoever drains it. Log: `[device log taken]`.
+    DeviceLogTaken {
+        /// How many.
+        count: u64,
+    },
     /// The store could not be reached for a whole lease: nothing is written to connections until it
     /// can, for other nodes may have taken the keys. Log: `[lease lost]`.
     LeaseLost,
@@ -514,6 +560,8 @@ impl ConnRecord {
             Self::PongOverdue { .. } => "[pong timeout]",
             Self::PongUnsupported { .. } => "[no pong]",
             Self::Link { record, .. } => record.tag(),
+            Self::LogKept { .. } => "[device log]",
+            Self::LogNotKept { .. } => "[device log fail]",
             Self::Closed { .. } => "[close]",
         }
     }
@@ -561,6 +609,7 @@ impl StoreRecord {
             Self::Retried { .. } => "[store retry]",
             Self::DeadDropped { .. } => "[dead drop]",
             Self::DeadPurged { .. } => "[dead purge]",
+            Self::DeviceLogTaken { .. } => "[device log taken]",
             Self::LeaseLost => "[lease lost]",
             Self::LeaseHeld => "[lease held]",
         }

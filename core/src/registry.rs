@@ -134,20 +134,20 @@ impl Registry {
         (0..).zip(&self.slots).filter_map(|(slot, mailbox)| Some((slot, mailbox.as_ref()?)))
     }
 
-    /// Verifies that every mailbox is found by its key, and nothing else is.
-    pub(crate) fn check(&self) {
-        let mut count = 0;
-        for (slot, mailbox) in self.iter() {
-            assert_eq!(
-                self.find(&mailbox.key),
-                Some(slot),
-                "the key {} finds its mailbox",
-                mailbox.key
-            );
-            assert!(!mailbox.is_disposable(), "the mailbox of {} is of no use", mailbox.key);
-            count += 1;
-        }
+    /// Verifies that as many mailboxes are found by key as there are, and that one of them is, which
+    /// `turn` chooses: hashing all keys after every event would take a tenth of a simulation.
+    pub(crate) fn check(&self, turn: u64) {
+        let count = self.iter().count();
         assert_eq!(self.by_key.len(), count, "keys known and mailboxes kept");
+        let chosen =
+            usize::try_from(turn % count.max(1) as u64).expect("fewer than 2^32 mailboxes");
+        for (index, (slot, mailbox)) in self.iter().enumerate() {
+            let key = &mailbox.key;
+            assert!(!mailbox.is_disposable(), "the mailbox of {key} is of no use");
+            if index == chosen {
+                assert_eq!(self.find(key), Some(slot), "the key {key} finds its mailbox");
+            }
+        }
     }
 
     fn value_hash(&self, key: &Key) -> Option<u64> {

@@ -17,6 +17,8 @@ pub enum Sabotage {
     StaleCloseErases,
     /// What the older connection did not confirm is not written to the newer one.
     TakeoverForgets,
+    /// The store is told to forget what is confirmed only once: not again when that fails.
+    RemovalGivenUp,
 }
 
 impl Gateway {

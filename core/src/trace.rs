@@ -18,7 +18,8 @@ use crate::event::{CloseCause, ConnEvent, Event, Protocol, PusherEvent};
 use crate::id::{ConnId, MessageId, OpId, PusherId};
 use crate::record::{ConnRecord, DeliveryRecord, LinkRecord, PushRecord, Record, StoreRecord};
 use crate::store::{
-    Answer, Appended, ClaimAnswer, ClaimOp, Manner, Notice, Op, Session, SessionOp,
+    Answer, Appended, ClaimAnswer, ClaimOp, DeviceAnswer, DeviceOp, Manner, Notice, Op, Session,
+    SessionOp,
 };
 use crate::time::Time;
 use std::collections::BTreeMap;
@@ -312,8 +313,22 @@ impl Trace {
                     "keep session {id} of {key}: {context}, applied {applied}, deaths {deaths_seen}"
                 )
             }
+            Op::Device(op) => self.device_op(op),
             Op::Claim(op) => claim_op(op),
-            Op::Device(_) => format!("{op:?}"),
+        }
+    }
+
+    fn device_op(&mut self, op: &DeviceOp) -> String {
+        match op {
+            DeviceOp::Link { device, conn } => {
+                format!("link device {device} to {}", self.conn(*conn))
+            }
+            DeviceOp::Unlink { device, conn } => {
+                format!("unlink device {device} from {}", self.conn(*conn))
+            }
+            DeviceOp::Log { device, entry, .. } => format!("log of device {device} {entry}"),
+            DeviceOp::Read { .. } => "read the device log".to_owned(),
+            DeviceOp::Drop { through, .. } => format!("drop the device log through {through}"),
         }
     }
 
@@ -361,8 +376,11 @@ impl Trace {
             Answer::SessionFound(Some(session)) => {
                 format!("found session {}, applied {}", session.id, session.applied)
             }
+            Answer::Device(DeviceAnswer::Kept) => "kept".to_owned(),
+            Answer::Device(DeviceAnswer::Full) => "full".to_owned(),
+            Answer::Device(DeviceAnswer::Entries(entries)) => format!("{} entries", entries.len()),
+            Answer::Device(DeviceAnswer::Dropped(count)) => format!("dropped {count}"),
             Answer::Claim(answer) => claim_answer(answer),
-            Answer::DeviceKept => format!("{answer:?}"),
         }
     }
 
@@ -405,6 +423,8 @@ impl Trace {
             ConnRecord::PongOverdue { unconfirmed, .. } => format!(", {unconfirmed} unconfirmed"),
             ConnRecord::PongUnsupported { key } => format!(" of {key}"),
             ConnRecord::Link { record, .. } => link_record(record),
+            ConnRecord::LogKept { key, bytes } => format!(" of {key}, {bytes} bytes"),
+            ConnRecord::LogNotKept { key, reason, .. } => format!(" of {key}, {}", reason.text()),
             ConnRecord::Closed { totals, .. } => format!(
                 " after {}, {} in, {} out",
                 totals.duration, totals.messages_in, totals.messages_out
@@ -549,6 +569,7 @@ fn store_record(record: &StoreRecord) -> String {
         StoreRecord::DeadDropped { count } | StoreRecord::DeadPurged { count } => {
             format!("{count} dead letters")
         }
+        StoreRecord::DeviceLogTaken { count } => format!("{count} entries"),
         StoreRecord::LeaseLost => "no key is served".to_owned(),
         StoreRecord::LeaseHeld => "keys may be served".to_owned(),
     }

@@ -9,7 +9,8 @@ use crate::schedule::Trouble;
 use std::collections::{BTreeSet, VecDeque};
 use steadfast_core::id::{MessageId, OpId};
 use steadfast_core::store::model::Model;
-use steadfast_core::store::{Answer, DeadOp, Op, QueueOp};
+use steadfast_core::store::{Answer, DeadAnswer, DeadOp, Op, QueueAnswer, QueueOp};
+use steadfast_core::time::Time;
 
 /// What a world's gateway keeps.
 #[derive(Debug)]
@@ -90,8 +91,15 @@ impl Disk {
 
     fn apply(&mut self, request: Op) -> Answer {
         let appended = match &request {
-            Op::Append(append) => Some((append.key.clone(), append.window_end.is_some())),
+            Op::Append(append) => {
+                Some((append.key.clone(), append.window_end.is_some() || append.spare > 0))
+            }
             Op::Dead(DeadOp::Purge { .. } | DeadOp::Trim { .. }) => return self.purge(request),
+            Op::Dead(DeadOp::Requeue { expires_at, .. }) => {
+                let expires_at = *expires_at;
+                return self.requeue(request, expires_at);
+            }
+            Op::Queue(QueueOp::Purge { .. }) => return self.clear(request),
             Op::Load { .. }
             | Op::Remove { .. }
             | Op::Retry { .. }
@@ -126,6 +134,24 @@ impl Disk {
         answer
     }
 
+    /// Notes which dead letters wait again.
+    fn requeue(&mut self, request: Op, expires_at: Time) -> Answer {
+        let answer = self.model.apply(request);
+        if let Answer::Dead(DeadAnswer::Requeued(ids)) = &answer {
+            self.facts.push(Fact::Requeued { ids: ids.clone(), expires_at });
+        }
+        answer
+    }
+
+    /// Notes which waiting messages go.
+    fn clear(&mut self, request: Op) -> Answer {
+        let answer = self.model.apply(request);
+        if let Answer::Queue(QueueAnswer::Purged(ids)) = &answer {
+            self.facts.push(Fact::Cleared(ids.clone()));
+        }
+        answer
+    }
+
     fn dead_ids(&self) -> BTreeSet<MessageId> {
         self.model.dead_letters().map(|letter| letter.message.id).collect()
     }
@@ -152,7 +178,7 @@ impl Disk {
             dead: letters.map(|letter| (letter.message.id, letter.reason)).collect(),
             appended: counts.appended,
             removed: counts.removed,
-            purged: counts.purged,
+            purged: counts.purged + counts.cleared,
         }
     }
 }

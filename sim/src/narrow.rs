@@ -81,6 +81,7 @@ fn about(record: &Record, key: &Key, of_key: &mut impl FnMut(ConnId) -> bool) ->
             | StoreRecord::Retried { key: other, .. } => other.as_ref() == Some(key),
             StoreRecord::DeadDropped { .. }
             | StoreRecord::DeadPurged { .. }
+            | StoreRecord::DeviceLogTaken { .. }
             | StoreRecord::LeaseLost
             | StoreRecord::LeaseHeld => false,
         },

@@ -58,8 +58,8 @@ pub enum Sabotage {
     SilentDeath,
     /// Misses are not recorded.
     SilentMiss,
-    /// One in many removals is kept from the store.
-    RemovalLost,
+    /// What a load under way returns is evicted for its number.
+    EvictLoaded,
     /// Heartbeats are answered twice now and then.
     AnswerTwice,
     /// Old dead letters are dropped, and more than there are to drop.
@@ -73,18 +73,18 @@ impl Sabotage {
         (
             Self::Core(Broken::MergeWhileRemoving),
             &[Oracle::Confirmation, Oracle::Conservation],
-            3_000,
+            300,
         ),
         (Self::Core(Broken::HeldNotCounted), &[Oracle::Memory], 300),
         (Self::Core(Broken::StaleCloseErases), &[Oracle::Delivery, Oracle::Records], 100),
-        (Self::Core(Broken::TakeoverForgets), &[Oracle::Conservation, Oracle::Delivery], 100),
+        (Self::Core(Broken::TakeoverForgets), &[Oracle::Confirmation, Oracle::Conservation], 100),
         (Self::Neighbour, &[Oracle::CrossTalk], 10),
         (Self::AnyPong, &[Oracle::Confirmation], 200),
         (Self::ConfirmOnWrite, &[Oracle::Confirmation], 10),
         (Self::ForgetOnClose, &[Oracle::Confirmation, Oracle::Conservation], 50),
         (Self::LimitOffByOne, &[Oracle::Memory], 10),
         (Self::MergeOnline, &[Oracle::Conservation], 10),
-        (Self::EvictWindow, &[Oracle::Death], 500),
+        (Self::EvictWindow, &[Oracle::Death], 100),
         (Self::IdleTwiceLate, &[Oracle::Idleness], 20),
         (Self::IdleHalf, &[Oracle::Idleness], 20),
         (Self::WindowOffByOne, &[Oracle::Memory], 50),
@@ -95,7 +95,8 @@ impl Sabotage {
         (Self::LoadReversed, &[Oracle::Order, Oracle::Clean], 20),
         (Self::SilentDeath, &[Oracle::Records], 10),
         (Self::SilentMiss, &[Oracle::Records], 10),
-        (Self::RemovalLost, &[Oracle::Conservation, Oracle::Confirmation, Oracle::Delivery], 20),
+        (Self::Core(Broken::RemovalGivenUp), &[Oracle::Conservation, Oracle::Confirmation], 50),
+        (Self::EvictLoaded, &[Oracle::Death], 100),
         (Self::AnswerTwice, &[Oracle::Heartbeat], 10),
         (Self::PurgeAll, &[Oracle::Conservation], 10),
     ];
@@ -237,17 +238,15 @@ impl Tamper {
                 append.merge_within = Some(Span::from_secs(60));
             }
             (Sabotage::EvictWindow, Command::Store { request: Op::Append(append), .. }) => {
-                append.window_end = None;
+                (append.window_end, append.spare) = (None, 0);
             }
             (Sabotage::FailIsOk, Command::Reply { reply, .. }) => {
                 if *reply == Reply::Fail(FailReason::NotStored) {
                     *reply = Reply::Queued(MessageId { incarnation: 1, counter: 1 });
                 }
             }
-            (Sabotage::RemovalLost, Command::Store { request: Op::Remove { ids, .. }, .. }) => {
-                if self.now_and_then(10) {
-                    ids.clear();
-                }
+            (Sabotage::EvictLoaded, Command::Store { request: Op::Append(append), .. }) => {
+                append.spare = 0;
             }
             _ => {}
         }

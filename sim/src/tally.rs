@@ -76,6 +76,8 @@ names!(CONN_RECORDS, conn_record(value: &ConnRecord) {
     "record pong overdue" => ConnRecord::PongOverdue { .. },
     "record pong unsupported" => ConnRecord::PongUnsupported { .. },
     "record of a link" => ConnRecord::Link { .. },
+    "record log kept" => ConnRecord::LogKept { .. },
+    "record log not kept" => ConnRecord::LogNotKept { .. },
     "record closed" => ConnRecord::Closed { .. },
 });
 
@@ -115,6 +117,7 @@ names!(STORE_RECORDS, store_record(value: &StoreRecord) {
     "record lease lost" => StoreRecord::LeaseLost,
     "record lease held" => StoreRecord::LeaseHeld,
     "record dead dropped" => StoreRecord::DeadDropped { .. },
+    "record device log taken" => StoreRecord::DeviceLogTaken { .. },
 });
 
 names!(OTHER_RECORDS, other_record(value: &Record) {
@@ -192,18 +195,16 @@ names!(FAULTS, fault(value: &Delivered) {
 /// What need not occur in any world, and why; what is named here and does occur is a mistake in this
 /// table.
 const EXEMPT: &[(&str, &str)] = &[
-    ("command answer", "no operator asks in these worlds"),
-    ("event operator", "no operator asks in these worlds"),
     ("event stored elsewhere", "these worlds have one gateway"),
     ("event noticed", "these worlds have one gateway"),
     ("record taken elsewhere", "these worlds have one gateway"),
     ("record lease lost", "these worlds have one gateway"),
     ("record lease held", "these worlds have one gateway"),
-    ("record requeued", "no operator asks in these worlds"),
-    ("record purged", "no operator asks in these worlds"),
-    ("record dead purged", "no operator asks in these worlds"),
     ("close of a link", "no client of these worlds speaks the link protocol"),
     ("record of a link", "no client of these worlds speaks the link protocol"),
+    ("record device log taken", "no operator asks in these worlds"),
+    ("record log kept", "devices upload nothing in these worlds"),
+    ("record log not kept", "devices upload nothing in these worlds"),
 ];
 
 /// The same for the worlds of the Direct tier.
@@ -212,6 +213,11 @@ const EXEMPT_DIRECT: &[(&str, &str)] =
 
 /// The same for the worlds of the Turmoil tier.
 const EXEMPT_TURMOIL: &[(&str, &str)] = &[
+    ("command answer", "no operator asks in these worlds"),
+    ("event operator", "no operator asks in these worlds"),
+    ("record requeued", "no operator asks in these worlds"),
+    ("record purged", "no operator asks in these worlds"),
+    ("record dead purged", "no operator asks in these worlds"),
     ("event requested", "HTTP is not simulated: every push is a line"),
     ("event duplicate", "lines have no names"),
     ("event conflict", "lines have no names"),

@@ -19,6 +19,7 @@ pub mod push;
 pub mod url;
 
 use crate::id::Key;
+use bytestring::ByteString;
 
 /// How the keys of devices begin. Only the device dialect binds such keys; pushes reach them by it.
 pub const RESERVED_PREFIX: &str = "device:";
@@ -27,6 +28,13 @@ pub const RESERVED_PREFIX: &str = "device:";
 #[must_use]
 pub fn device_key(id: &str) -> Key {
     Key::new([RESERVED_PREFIX, id].concat())
+}
+
+/// The device whose key this is, if it is that of a device.
+#[must_use]
+pub fn device_of(key: &Key) -> Option<ByteString> {
+    let id = key.strip_prefix(RESERVED_PREFIX)?;
+    Some(key.text().slice_ref(id))
 }
 
 /// Cuts space, TAB, LF, CR, NUL and VT at both ends, and nothing else: PHP's `trim`.
@@ -58,5 +66,7 @@ mod tests {
     #[test]
     fn device_keys_have_the_reserved_prefix() {
         assert_eq!(&*device_key("A-1"), "device:A-1");
+        assert_eq!(device_of(&device_key("A-1")).as_deref(), Some("A-1"));
+        assert_eq!(device_of(&Key::new("5")), None);
     }
 }

@@ -11,7 +11,8 @@ use crate::operations::{Excess, Pending, PendingAppend};
 use crate::record::{DeathReason, DeliveryRecord, PushRecord, Record, StoreRecord};
 use crate::sabotage::Sabotage;
 use crate::store::{
-    Answer, Appended, ClaimAnswer, ClaimOp, DeadAnswer, DeadFilter, DeadOp, Expired, Op, Promise,
+    Answer, Appended, ClaimAnswer, ClaimOp, DeadAnswer, DeadFilter, DeadOp, DeviceAnswer, Expired,
+    Op, Promise,
 };
 use std::collections::BTreeMap;
 
@@ -81,6 +82,10 @@ impl Gateway {
                 self.on_dead_dropped(excess, count);
             }
             (Pending::Link { conn, asked }, answer) => self.on_link_answer(conn, asked, answer),
+            (Pending::DeviceLink, Answer::Device(DeviceAnswer::Kept)) => {}
+            (Pending::DeviceLog(upload), Answer::Device(answer)) => {
+                self.on_log_answer(*upload, &answer);
+            }
             (Pending::Renew { asked_at }, Answer::Claim(ClaimAnswer::Renewed)) => {
                 self.on_renewed(asked_at);
             }
@@ -283,6 +288,9 @@ impl Gateway {
                     self.park(op, Pending::Load { mailbox, attempt: attempt + 1 }, attempt);
                 }
             }
+            Pending::Remove { mailbox, first, .. } if self.sabotaged(Sabotage::RemovalGivenUp) => {
+                self.mailbox(mailbox).end_removal(first);
+            }
             Pending::Remove { mailbox, first, attempt } => {
                 self.park(op, Pending::Remove { mailbox, first, attempt: attempt + 1 }, attempt);
             }
@@ -300,6 +308,7 @@ impl Gateway {
             Pending::Operator { mailbox, request, asked } => {
                 self.on_operator_failed(mailbox, request, asked, error);
             }
+            Pending::DeviceLog(upload) => self.on_log_failed(*upload),
             Pending::Claim { mailbox, attempt } => {
                 self.park(op, Pending::Claim { mailbox, attempt: attempt + 1 }, attempt);
             }
@@ -308,8 +317,8 @@ impl Gateway {
                 self.park(op, again, attempt);
             }
             Pending::Renew { .. } => self.on_renewal_failed(),
-            // The next sweep tries again.
-            Pending::Expire | Pending::TrimDead(_) => {}
+            // The next sweep tries again; a device's next connection is noted again.
+            Pending::Expire | Pending::TrimDead(_) | Pending::DeviceLink => {}
         }
     }
 
@@ -357,6 +366,8 @@ impl Gateway {
             | Pending::Expire
             | Pending::TrimDead(_)
             | Pending::Link { .. }
+            | Pending::DeviceLink
+            | Pending::DeviceLog(_)
             | Pending::Renew { .. }
             | Pending::Operator { .. } => {
                 unreachable!("{pending:?} is never given again")

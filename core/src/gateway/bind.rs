@@ -167,6 +167,10 @@ impl Gateway {
         mailbox.crowded = false;
         let was_newest = mailbox.newest() == Some(id);
         mailbox.conns.retain(|other| *other != id);
+        if binding.dialect == Dialect::Device && was_newest {
+            self.device_left(slot, id);
+        }
+        let mailbox = self.registry.get_mut(slot);
         if mailbox.conns.is_empty() {
             self.registry.forget_live(slot);
             self.abandon_window(slot, id);

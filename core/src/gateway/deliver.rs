@@ -182,15 +182,16 @@ impl Gateway {
 
     /// The load that brings as much as there is room for, beyond what the store returns although
     /// it is in the window or being removed.
-    pub(super) fn load_op(&self, slot: u32) -> Op {
-        let mailbox = self.registry.get(slot);
+    pub(super) fn load_op(&mut self, slot: u32) -> Op {
+        let mailbox = self.registry.get_mut(slot);
         let known = mailbox.end() - mailbox.base()
             + u64::from(mailbox.removing)
             + mailbox.burying.len() as u64;
         let messages = known + u64::from(self.config.window_messages);
+        mailbox.loading = u32::try_from(messages).unwrap_or(u32::MAX);
         Op::Load {
             key: mailbox.key.clone(),
-            max_messages: u32::try_from(messages).unwrap_or(u32::MAX),
+            max_messages: mailbox.loading,
             max_bytes: mailbox.bytes + mailbox.removing_bytes + self.config.window_bytes,
         }
     }
@@ -219,7 +220,7 @@ impl Gateway {
                 self.mailbox(slot).reached = Some(position);
                 continue;
             }
-            if effective_expiry(&message, self.now) <= self.now {
+            if message.expires_at <= self.now {
                 dead.push(message.id);
                 self.mailbox(slot).reached = Some(position);
                 continue;
@@ -334,9 +335,4 @@ impl Gateway {
         known.extend(&mailbox.burying);
         known
     }
-}
-
-/// When a message expires, if one accepted in the future counts as accepted now.
-fn effective_expiry(message: &crate::store::StoredMessage, now: Time) -> Time {
-    message.expires_at - message.accepted_at.since(now)
 }

@@ -4,7 +4,7 @@ use super::Gateway;
 use crate::command::{Close, Command, FrameKind};
 use crate::config::{Detail, WebActivity};
 use crate::connection::{Answer, Connection, Phase};
-use crate::dialect::inbound::{self, DeviceMessage, Echo, Message, MonitorMessage, Standing};
+use crate::dialect::inbound::{self, Echo, Message, MonitorMessage, Standing};
 use crate::dialect::{self, answer, url};
 use crate::event::{CloseCause, ConnEvent, Protocol};
 use crate::id::{ConnId, Key};
@@ -126,7 +126,7 @@ impl Gateway {
             Message::Office(Echo::None) => {
                 self.on_own_key(id, bound, &trimmed, Dialect::Office, None);
             }
-            Message::Device(device) => self.on_device(id, bound.as_ref(), &device),
+            Message::Device(device) => self.on_device(id, bound.as_ref(), device),
             Message::Monitor(message) => {
                 let answer = match message {
                     MonitorMessage::Heartbeat => answer::heartbeat_ack(self.now),
@@ -173,25 +173,6 @@ impl Gateway {
         let bytes = text.len() as u64;
         self.record_conn(id, ConnRecord::BindRefused { close: refusal, bytes });
         self.close(id, refusal);
-    }
-
-    fn on_device(&mut self, id: ConnId, bound: Option<&Key>, device: &DeviceMessage<'_>) {
-        let key = dialect::device_key(&device.id);
-        if key.len() > self.config.max_key as usize {
-            let bytes = key.len() as u64;
-            self.record_conn(id, ConnRecord::BindRefused { close: Close::KeyTooLong, bytes });
-            return self.close(id, Close::KeyTooLong);
-        }
-        let answer = answer::device();
-        if bound == Some(&key) {
-            return self.answer(id, Answer::Text(Dialect::Device, answer));
-        }
-        if bound.is_some() {
-            // The answers held back for what waits under the old id are owed all the same.
-            self.release_answers(id);
-            self.unbind(id);
-        }
-        self.bind(id, key, Dialect::Device, Some(answer));
     }
 
     fn record_received(

@@ -1,9 +1,10 @@
 //! The gateway: takes events, gives commands, and is driven by nothing else.
 //!
 //! This module only dispatches. What happens on a client's connection is in `inbound` and `bind`, or
-//! in `link` and `session` where it speaks the link protocol, what a back end asks for in `push`, how
-//! messages get to connections in `deliver`, how they are confirmed in `confirm`, what operators ask
-//! for in `operator`, what the store says in `answers`, and what time brings in `deadlines`.
+//! in `link` and `session` where it speaks the link protocol, what devices want besides in `devices`,
+//! what a back end asks for in `push`, how messages get to connections in `deliver`, how they are
+//! confirmed in `confirm`, what operators ask for in `operator`, what the store says in `answers`, and
+//! what time brings in `deadlines`.
 //!
 //! Invariants: `handle` never fails (a wrong peer is closed, a wrong core panics); the commands of
 //! one event are complete and in order; nothing here grows with the number of connections but the
@@ -16,6 +17,7 @@ mod claims;
 mod confirm;
 mod deadlines;
 mod deliver;
+mod devices;
 mod inbound;
 mod link;
 mod operator;
@@ -38,6 +40,7 @@ use crate::registry::Registry;
 use crate::store::{Notice, Op};
 use crate::time::{Span, Time};
 use crate::timers::Timers;
+use crate::uploads::Uploads;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -64,6 +67,7 @@ pub struct Gateway {
     registry: Registry,
     pushers: Pushers,
     operations: Operations,
+    uploads: Uploads,
     timers: Timers,
     /// Timers of mailboxes, by slot.
     mailbox_timers: Vec<Time>,
@@ -115,6 +119,7 @@ impl Gateway {
             registry: Registry::new(secret),
             pushers: Pushers::default(),
             operations: Operations::default(),
+            uploads: Uploads::default(),
             timers: Timers::default(),
             mailbox_timers: Vec::new(),
             sweep: deadlines::Sweep::default(),
@@ -171,18 +176,19 @@ impl Gateway {
 
     fn on_shutdown(&mut self) {
         self.running = Running::Stopping;
+        let open: Vec<_> = self.pushers.iter().map(|pusher| pusher.id).collect();
+        for id in open {
+            // First of all, or the replies that follow from the closes would have it read again.
+            if let Some(pusher) = self.pushers.get_mut(id) {
+                pusher.finish();
+            }
+            self.flush_replies(id);
+        }
         self.give_slots();
         for slot in 0..self.conns.len() {
             if let Some(conn) = &self.conns[slot] {
                 self.close(conn.id, Close::GoingAway);
             }
-        }
-        let open: Vec<_> = self.pushers.iter().map(|pusher| pusher.id).collect();
-        for id in open {
-            if let Some(pusher) = self.pushers.get_mut(id) {
-                pusher.finish();
-            }
-            self.flush_replies(id);
         }
     }
 
@@ -235,6 +241,9 @@ impl Gateway {
                 let operation = self.operations.get(*op)?;
                 if let Pending::Link { conn, .. } = operation {
                     return self.key_of(*conn);
+                }
+                if let Pending::DeviceLog(upload) = operation {
+                    return Some(upload.key.clone());
                 }
                 Some(self.registry.get(operation.mailbox()?).key.clone())
             }

@@ -12,7 +12,8 @@ use crate::operations::{Asked, Pending};
 use crate::operator::{ConnectionView, Counts, Fate, OperatorAnswer, OperatorRequest, Stage};
 use crate::record::{DeliveryRecord, Record, StoreRecord};
 use crate::store::{
-    Answer, DeadAnswer, DeadOp, Found, Op, QueueAnswer, QueueOp, StoredMessage, Target,
+    Answer, DeadAnswer, DeadOp, DeviceAnswer, DeviceOp, Found, Op, QueueAnswer, QueueOp,
+    StoredMessage, Target,
 };
 use std::collections::BTreeMap;
 
@@ -43,9 +44,7 @@ impl Gateway {
                 self.ask(request, None, Asked::Plain, op);
             }
             OperatorRequest::RequeueDead { key, ids } => {
-                let expires_at = self.now + self.config.ttl;
-                let op = Op::Dead(DeadOp::Requeue { key: key.clone(), ids, expires_at });
-                self.ask(request, Some(&key), Asked::Requeue, op);
+                self.requeue_dead(request, &key, ids);
             }
             OperatorRequest::PurgeDead { filter, limit } => {
                 let op = Op::Dead(DeadOp::Purge { filter, limit });
@@ -70,6 +69,14 @@ impl Gateway {
             OperatorRequest::CountStored => {
                 self.ask(request, None, Asked::Plain, Op::Queue(QueueOp::Totals));
             }
+            OperatorRequest::ReadDeviceLog { after, limit } => {
+                let op = DeviceOp::Read { after, max_entries: limit, max_bytes: PAGE_BYTES };
+                self.ask(request, None, Asked::Plain, Op::Device(op));
+            }
+            OperatorRequest::DropDeviceLog { through, limit } => {
+                let op = Op::Device(DeviceOp::Drop { through, limit });
+                self.ask(request, None, Asked::Plain, op);
+            }
         }
     }
 
@@ -80,6 +87,29 @@ impl Gateway {
     fn ask(&mut self, request: RequestId, key: Option<&Key>, asked: Asked, op: Op) {
         let mailbox = key.map(|key| self.registry.find_or_insert(key, self.config.bind));
         self.issue(Pending::Operator { mailbox, request, asked }, op);
+    }
+
+    /// Lets dead letters wait again at their old places: before what a load under way brings, which
+    /// would no longer be the first of the mailbox and so not be spared by appends.
+    fn requeue_dead(&mut self, request: RequestId, key: &Key, ids: Vec<MessageId>) {
+        let slot = self.registry.find_or_insert(key, self.config.bind);
+        self.mailbox(slot).outdate_load();
+        self.forget_burials(slot);
+        let expires_at = self.now + self.config.ttl;
+        let op = DeadOp::Requeue { key: key.clone(), ids, expires_at };
+        let pending = Pending::Operator { mailbox: Some(slot), request, asked: Asked::Requeue };
+        self.issue(pending, Op::Dead(op));
+    }
+
+    /// Burials that failed may have been carried out, and given again they would bury what is let wait
+    /// again. What is still to be buried fails once more, or the next sweep finds it.
+    fn forget_burials(&mut self, slot: u32) {
+        let (count, ids) = self.operations.drop_parked_burials(slot);
+        let mailbox = self.mailbox(slot);
+        mailbox.pending -= count;
+        for id in ids {
+            mailbox.burying.remove(&id);
+        }
     }
 
     /// Drops what waits. What is in the window is being delivered and stays, and a load under way may
@@ -122,6 +152,14 @@ impl Gateway {
                 let slot = slot.expect("a message is found by its key");
                 OperatorAnswer::Found(Box::new(self.fate(slot, asked, *found)))
             }
+            Answer::Device(DeviceAnswer::Entries(entries)) => OperatorAnswer::DeviceLog(entries),
+            Answer::Device(DeviceAnswer::Dropped(count)) => {
+                if count > 0 {
+                    let op = OpId { slot: 0, generation: 0 };
+                    self.record(Record::Store(op, StoreRecord::DeviceLogTaken { count }));
+                }
+                OperatorAnswer::Dropped(count)
+            }
             Answer::Appended(_)
             | Answer::Loaded(_)
             | Answer::Removed { .. }
@@ -131,7 +169,7 @@ impl Gateway {
             | Answer::Claim(_)
             | Answer::SessionKept
             | Answer::SessionFound(_)
-            | Answer::DeviceKept
+            | Answer::Device(DeviceAnswer::Kept | DeviceAnswer::Full)
             | Answer::Failed(_) => panic!("the store answered an operator with {answer:?}"),
         };
         self.tell(request, answer);
@@ -170,6 +208,7 @@ impl Gateway {
             self.fates.note(id, Last::Accepted);
             self.record_delivery(key, DeliveryRecord::Requeued { id });
         }
+        self.forget_burials(slot);
         // Also when there are none: an earlier attempt may have failed and been carried out.
         self.mailbox(slot).fall_behind();
         self.look_again(slot);
@@ -194,6 +233,7 @@ impl Gateway {
     ) {
         if let (Asked::Requeue, Some(slot)) = (asked, slot) {
             // It may have been carried out.
+            self.forget_burials(slot);
             self.mailbox(slot).fall_behind();
             self.look_again(slot);
         }

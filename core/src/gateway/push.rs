@@ -257,6 +257,7 @@ impl Gateway {
             merge_within: merge.then_some(self.config.dedup_window.min(push.ttl)),
             limit: self.config.mailbox_limit,
             window_end: mailbox.window_end(id),
+            spare: mailbox.spare(id),
             epoch: mailbox.claim.epoch(),
         };
         let reply = Some(to);

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use proptest::collection::{SizeRange, vec};
 use proptest::option;
-use proptest::prelude::{Just, Strategy, any, prop_oneof};
+use proptest::prelude::{Just, Strategy, prop_oneof};
 use std::collections::BTreeMap;
 
 /// How many keys there are.
@@ -69,8 +69,8 @@ pub fn alone(ops: Vec<Op>) -> Vec<Op> {
     ops.into_iter().filter_map(alone).collect()
 }
 
-/// Operations that show everything a store holds of such a sequence's messages, sessions and
-/// claims; for the end of a sequence.
+/// Operations that show everything a store holds of such a sequence's messages, sessions, claims and
+/// device logs; for the end of a sequence.
 #[must_use]
 pub fn inventory(now: Time) -> Vec<Op> {
     let keys = || (0..KEYS).map(key_of);
@@ -86,13 +86,15 @@ pub fn inventory(now: Time) -> Vec<Op> {
         let node = Node { name: "last".into(), incarnation: 9 };
         Op::Claim(ClaimOp::Claim { key, node, manner: Manner::Take, now })
     });
+    let everything_logged =
+        DeviceOp::Read { after: None, max_entries: u32::MAX, max_bytes: u64::MAX };
     let queues = QueueOp::Keys { prefix: ByteString::new(), after: None, limit: u32::MAX };
     loads
         .chain([Op::Dead(list), Op::Queue(queues), Op::Queue(QueueOp::Totals)])
         .chain(lists)
         .chain(sessions)
         .chain(claims)
-        .chain([expire])
+        .chain([expire, Op::Device(everything_logged)])
         .collect()
 }
 
@@ -137,7 +139,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => queue().prop_map(Op::Queue),
         3 => find(),
         2 => session().prop_map(Op::Session),
-        1 => device().prop_map(Op::Device),
+        3 => device().prop_map(Op::Device),
     ]
 }
 
@@ -149,11 +151,12 @@ fn append() -> impl Strategy<Value = Append> {
     });
     let idempotency = option::weighted(0.4, name);
     let merge_within = option::of((0..SOON).prop_map(Span::from_micros));
-    let window_end = option::weighted(0.3, id());
+    let spare = prop_oneof![4 => Just(0), 1 => 0..4_u32, 1 => Just(u32::MAX)];
+    let window = (option::weighted(0.3, id()), spare);
     let names = (promise, idempotency);
-    let plain = (id(), payload(), soon(), names, merge_within, 0..6_u32, window_end);
+    let plain = (id(), payload(), soon(), names, merge_within, 0..6_u32, window);
     (plain, claim_ago()).prop_map(|(plain, epoch)| {
-        let (id, payload, expires_at, names, merge_within, limit, window_end) = plain;
+        let (id, payload, expires_at, names, merge_within, limit, window) = plain;
         let (promise, idempotency) = names;
         Append {
             key: home(id),
@@ -165,7 +168,8 @@ fn append() -> impl Strategy<Value = Append> {
             idempotency,
             merge_within,
             limit,
-            window_end,
+            window_end: window.0,
+            spare: window.1,
             epoch,
         }
     })
@@ -260,14 +264,23 @@ fn session() -> impl Strategy<Value = SessionOp> {
 }
 
 fn device() -> impl Strategy<Value = DeviceOp> {
-    (0..3_u64, any::<bool>(), 0..3_u32).prop_map(|(device, link, n)| {
-        let device = text("device", device);
-        if link {
-            DeviceOp::Link { device, conn: ConnId { slot: n, generation: n } }
-        } else {
-            DeviceOp::Log { device, entry: text("entry", u64::from(n)) }
-        }
-    })
+    let parts = || {
+        let conn = (0..3_u32).prop_map(|n| ConnId { slot: n, generation: n });
+        ((0..3_u64).prop_map(|n| text("device", n)), conn)
+    };
+    let entry = (0..3_u64).prop_map(|n| text("entry", n));
+    let limit = prop_oneof![1 => Just(60), 3 => Just(u64::MAX)];
+    prop_oneof![
+        2 => parts().prop_map(|(device, conn)| DeviceOp::Link { device, conn }),
+        1 => parts().prop_map(|(device, conn)| DeviceOp::Unlink { device, conn }),
+        4 => (parts(), entry, limit)
+            .prop_map(|((device, _), entry, limit)| DeviceOp::Log { device, entry, limit }),
+        2 => (option::of(0..12_u64), 0..6_u32, 0..40_u64).prop_map(
+            |(after, max_entries, max_bytes)| DeviceOp::Read { after, max_entries, max_bytes }
+        ),
+        1 => (0..12_u64, 0..4_u32)
+            .prop_map(|(through, limit)| DeviceOp::Drop { through, limit }),
+    ]
 }
 
 fn filter() -> impl Strategy<Value = DeadFilter> {

@@ -213,7 +213,7 @@ impl Judge {
             )
             | Answer::SessionKept
             | Answer::SessionFound(_)
-            | Answer::DeviceKept
+            | Answer::Device(_)
             | Answer::Failed(_) => answer,
         }
     }
@@ -263,6 +263,7 @@ mod tests {
             merge_within: None,
             limit: 10,
             window_end: None,
+            spare: 0,
             epoch: 0,
         })
     }

@@ -123,6 +123,9 @@ pub struct Append {
     /// The newest message that is being delivered. Messages up to this one do not count as waiting:
     /// they are neither merged with nor buried.
     pub window_end: Option<MessageId>,
+    /// So many of the oldest messages may be delivered by the time this is done: a load under way
+    /// brings them, or their own appends are under way. They neither count nor are buried.
+    pub spare: u32,
     /// The epoch of the sender's claim; zero when it has none. When another node serves the key, the
     /// sender does not know the window: nothing is merged, and the `limit` oldest messages do not
     /// count as waiting, for no window is larger.
@@ -405,24 +408,85 @@ pub struct Session {
     pub expires_at: Time,
 }
 
-/// Operations on devices.
+/// Operations on devices. Those on the log are in the order they were given.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum DeviceOp {
-    /// Note where a device is connected; answered with [`Answer::DeviceKept`].
+    /// Note where a device is connected; answered with [`DeviceAnswer::Kept`].
     Link {
         /// The device's id.
         device: ByteString,
         /// Its connection.
         conn: ConnId,
     },
-    /// Append to the device log; answered with [`Answer::DeviceKept`].
+    /// Forget where a device is connected, unless it is elsewhere by now; answered with
+    /// [`DeviceAnswer::Kept`].
+    Unlink {
+        /// The device's id.
+        device: ByteString,
+        /// Its last connection.
+        conn: ConnId,
+    },
+    /// Append to the device log; answered with [`DeviceAnswer::Kept`] or [`DeviceAnswer::Full`].
     Log {
         /// The device's id.
         device: ByteString,
         /// A JSON text.
         entry: ByteString,
+        /// How many bytes of ids and entries the log may hold with this one. A store whose log others
+        /// drain has limits of its own.
+        limit: u64,
     },
+    /// Read the log, oldest entry first; answered with [`DeviceAnswer::Entries`]. Changes nothing.
+    Read {
+        /// Only entries behind this number, which an earlier answer named.
+        after: Option<u64>,
+        /// At most this many.
+        max_entries: u32,
+        /// No further entry once so many bytes of entries are read; the first always is.
+        max_bytes: u64,
+    },
+    /// Drop what has been taken from the log; answered with [`DeviceAnswer::Dropped`].
+    Drop {
+        /// The entries up to this number.
+        through: u64,
+        /// At most this many, oldest first.
+        limit: u32,
+    },
+}
+
+/// What the store says to a [`DeviceOp`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum DeviceAnswer {
+    /// It is noted, or in the log.
+    Kept,
+    /// The log may not grow by that entry; nothing was done.
+    Full,
+    /// Entries of the log, oldest first.
+    Entries(Vec<DeviceEntry>),
+    /// How many entries were dropped.
+    Dropped(u64),
+}
+
+/// One entry of the device log.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct DeviceEntry {
+    /// Its place: larger than that of any earlier entry.
+    pub number: u64,
+    /// The device's id.
+    pub device: ByteString,
+    /// A JSON text.
+    pub entry: ByteString,
+}
+
+impl DeviceEntry {
+    /// What an entry counts for in the log.
+    #[must_use]
+    pub fn bytes(device: &str, entry: &str) -> u64 {
+        (device.len() + entry.len()) as u64
+    }
 }
 
 /// What the store says to an [`Op`].
@@ -459,7 +523,7 @@ pub enum Answer {
     /// To [`SessionOp::Get`].
     SessionFound(Option<Session>),
     /// To [`Op::Device`].
-    DeviceKept,
+    Device(DeviceAnswer),
     /// To any operation: it did not happen, or it is not known to have happened. The text names the
     /// error.
     Failed(String),

@@ -30,6 +30,10 @@ impl Trace {
             OperatorRequest::ListConnections { key: None, .. } => "list connections".to_owned(),
             OperatorRequest::Count => "count".to_owned(),
             OperatorRequest::CountStored => "count stored".to_owned(),
+            OperatorRequest::ReadDeviceLog { .. } => "read the device log".to_owned(),
+            OperatorRequest::DropDeviceLog { through, .. } => {
+                format!("drop the device log through {through}")
+            }
         }
     }
 
@@ -64,6 +68,10 @@ impl Trace {
                 counts.connections, counts.keys, counts.operations, counts.confirmed
             ),
             OperatorAnswer::Totals { waiting, dead } => format!("{waiting} waiting, {dead} dead"),
+            OperatorAnswer::DeviceLog(entries) => {
+                let shown = entries.iter().map(|it| format!(" {} {}", it.number, it.entry));
+                format!("device log{}", shown.collect::<String>())
+            }
             OperatorAnswer::Failed(error) => format!("failed: {error}"),
         }
     }

@@ -1,7 +1,7 @@
 //! The paths for back ends and operators.
 
 use super::failure::Failure;
-use super::{Office, show};
+use super::{DeviceLog, Office, show};
 use crate::config::units::parse_duration;
 use crate::reactor::Request;
 use axum::Json;
@@ -290,6 +290,61 @@ pub(super) async fn connections(
     let next = views.last().filter(|_| views.len() == limit as usize).map(|view| view.id.slot);
     let shown: Vec<_> = views.iter().map(show::connection).collect();
     Ok(Json(json!({"connections": shown, "next": next})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeviceLogsAsked {
+    after: Option<u64>,
+    limit: Option<u32>,
+}
+
+pub(super) async fn device_logs(
+    State(office): State<Arc<Office>>,
+    query: Asked<DeviceLogsAsked>,
+) -> Told {
+    let DeviceLogsAsked { after, limit } = given(query)?;
+    need_device_log(&office)?;
+    let request = OperatorRequest::ReadDeviceLog { after, limit: page(limit) };
+    let OperatorAnswer::DeviceLog(entries) = office.operate(request).await? else {
+        return Err(unexpected());
+    };
+    // A page can be short for its bytes: it is the last when it is empty.
+    let next = entries.last().map(|entry| entry.number);
+    let shown: Vec<_> = entries.iter().map(show::device_entry).collect();
+    Ok(Json(json!({"entries": shown, "next": next})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DropAsked {
+    through: u64,
+}
+
+pub(super) async fn drop_device_logs(
+    State(office): State<Arc<Office>>,
+    query: Asked<DropAsked>,
+) -> Told {
+    let DropAsked { through } = given(query)?;
+    need_device_log(&office)?;
+    let mut count = 0;
+    loop {
+        let request = OperatorRequest::DropDeviceLog { through, limit: PAGE_AT_MOST };
+        let page = dropped(office.operate(request).await?)?;
+        count += page;
+        if page < u64::from(PAGE_AT_MOST) {
+            return Ok(Json(json!({"dropped": count})));
+        }
+    }
+}
+
+fn need_device_log(office: &Office) -> Result<(), Failure> {
+    match office.device_log {
+        DeviceLog::Here => Ok(()),
+        DeviceLog::InRedis => Err(Failure::elsewhere(
+            "the device log is in Redis; drain it there, as with steadfast device-logs --redis URL",
+        )),
+    }
 }
 
 async fn list_dead(

@@ -45,6 +45,10 @@ impl Failure {
         Self::new(StatusCode::NOT_FOUND, "unknown", reason)
     }
 
+    pub(super) fn elsewhere(reason: &str) -> Self {
+        Self::new(StatusCode::CONFLICT, "elsewhere", reason)
+    }
+
     /// A push that is not promised.
     pub(super) fn of_push(reason: FailReason) -> Self {
         let text = reason.text();

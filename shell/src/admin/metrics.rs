@@ -26,6 +26,7 @@ pub(super) async fn metrics(
     page.gateway(&counts, &figures);
     page.pushes(&figures);
     page.delivery(&counts, &figures, stored);
+    page.devices(&figures);
     page.store(&figures);
     page.durations("steadfast_turn_seconds", "Turns of the event loop", &figures.turn_times);
     let trouble = office.health.canary_trouble().or_else(|| health::store_trouble(&figures));
@@ -114,6 +115,20 @@ impl Page {
             self.gauge("steadfast_stored_messages", "Messages in the store", waiting);
             self.gauge("steadfast_dead_letters", "Dead letters in the store", dead);
         }
+    }
+
+    fn devices(&mut self, figures: &Figures) {
+        self.family(
+            "steadfast_device_logs_total",
+            "Uploads of devices, by what became of them",
+            "result",
+            &[("kept", figures.device_logs_kept), ("failed", figures.device_logs_failed)],
+        );
+        self.counter(
+            "steadfast_device_logs_taken_total",
+            "Those taken through the admin port",
+            figures.device_logs_taken,
+        );
     }
 
     fn store(&mut self, figures: &Figures) {

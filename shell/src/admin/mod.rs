@@ -40,6 +40,17 @@ pub struct Options {
     pub canary: Duration,
     /// The longest data of a push in bytes.
     pub max_push: usize,
+    /// Where the device log is.
+    pub device_log: DeviceLog,
+}
+
+/// Where the device log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceLog {
+    /// In the gateway's own store.
+    Here,
+    /// In Redis, where it is drained beside the gateway.
+    InRedis,
 }
 
 /// What every handler has.
@@ -48,6 +59,7 @@ struct Office {
     courier: Courier,
     token: Option<String>,
     health: Arc<Health>,
+    device_log: DeviceLog,
 }
 
 /// Serves the admin port on a thread of its own, until the process ends.
@@ -57,8 +69,12 @@ struct Office {
 pub fn start(listener: TcpListener, courier: Courier, options: &Options) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let health = Arc::new(Health::new(options.canary));
-    let office =
-        Office { courier: courier.clone(), token: options.token.clone(), health: health.clone() };
+    let office = Office {
+        courier: courier.clone(),
+        token: options.token.clone(),
+        health: health.clone(),
+        device_log: options.device_log,
+    };
     let router = router(Arc::new(office), options.max_push);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name("admin".to_owned()).spawn(move || {
@@ -86,6 +102,7 @@ fn router(office: Arc<Office>, max_push: usize) -> Router {
         .route("/dead", get(api::dead).delete(api::purge_dead))
         .route("/dead/requeue", post(api::requeue))
         .route("/connections", get(api::connections))
+        .route("/device-logs", get(api::device_logs).delete(api::drop_device_logs))
         .route("/metrics", get(metrics::metrics))
         .layer(middleware::from_fn_with_state(office.clone(), auth::check))
         .route("/healthz", get(health::healthz))

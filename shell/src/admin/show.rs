@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use steadfast_core::id::{Key, MessageId};
 use steadfast_core::operator::{ConnectionView, Fate, Stage};
-use steadfast_core::store::{DeadLetter, Queue, StoredMessage};
+use steadfast_core::store::{DeadLetter, DeviceEntry, Queue, StoredMessage};
 use steadfast_core::time::Time;
 
 /// A time as RFC 3339 in UTC; `null` for never.
@@ -82,6 +82,10 @@ pub(super) fn fate(key: &Key, fate: &Fate) -> Option<Value> {
         }
         Fate::Unknown => None,
     }
+}
+
+pub(super) fn device_entry(entry: &DeviceEntry) -> Value {
+    json!({"number": entry.number, "deviceId": &*entry.device, "data": &*entry.entry})
 }
 
 pub(super) fn connection(view: &ConnectionView) -> Value {

@@ -19,6 +19,7 @@ Examples:
   steadfast replay rec --key 5                 what happened to it, from a recording
   steadfast dead list                          what could not be delivered
   steadfast queue show 5                       what waits for it
+  steadfast device-logs --dir /var/log/devices write what devices logged to files
 
 Every setting can also stand in the configuration file (idle_timeout = \"12s\") or in the
 environment (STEADFAST_IDLE_TIMEOUT=12s). A flag wins over the environment, the environment over
@@ -60,6 +61,7 @@ pub(super) fn command() -> Command {
         .subcommand(super::replay::command())
         .subcommand(super::dead::command())
         .subcommand(super::queue::command())
+        .subcommand(super::device_logs::command())
 }
 
 fn with_settings(command: Command) -> Command {

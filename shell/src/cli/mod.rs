@@ -1,12 +1,13 @@
 //! The command line: what `steadfast …` means, and the exit code it ends with.
 //!
 //! Exit codes: 0 all went well, 1 something is wrong (one line on standard error says what and what
-//! to do), 2 the command line itself is not understood, 130 and 143 a second signal ended the
-//! process at once.
+//! to do), 2 the command line itself is not understood, 3 the time that `device-logs` was given is up,
+//! 130 and 143 a second signal ended the process at once.
 
 mod args;
 mod check;
 mod dead;
+mod device_logs;
 mod inputs;
 mod limits;
 mod operator;
@@ -42,6 +43,7 @@ pub fn main() -> ExitCode {
         Some(("replay", matches)) => replay::run(matches),
         Some(("dead", matches)) => dead::run(matches),
         Some(("queue", matches)) => queue::run(matches),
+        Some(("device-logs", matches)) => device_logs::run(matches),
         Some((name, _)) => unreachable!("{name} is no declared command"),
     }
 }

@@ -32,6 +32,23 @@ pub(super) struct Answer {
     pub(super) json: Value,
 }
 
+/// Why there is no answer, in one line.
+#[derive(Debug)]
+pub(super) enum No {
+    /// There may be one later.
+    Now(String),
+    /// There will be none until somebody does something about it.
+    Ever(String),
+}
+
+impl From<No> for String {
+    fn from(no: No) -> Self {
+        match no {
+            No::Now(why) | No::Ever(why) => why,
+        }
+    }
+}
+
 /// How it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Method {
@@ -151,6 +168,11 @@ impl Operator {
         Ok(Self { agent: Agent::new_with_config(config), admin, token })
     }
 
+    /// Its address.
+    pub(super) fn admin(&self) -> &str {
+        &self.admin
+    }
+
     /// Asks, and takes no for an error.
     ///
     /// # Errors
@@ -161,20 +183,36 @@ impl Operator {
         path: &str,
         question: &Question,
     ) -> Result<Answer, String> {
-        let (status, text) =
-            self.exchange(method, path, question).map_err(|error| self.unreachable(&error))?;
+        Ok(self.try_to_ask(method, path, question)?)
+    }
+
+    /// The same for who would ask again.
+    ///
+    /// # Errors
+    /// Nobody is there, or the daemon says no.
+    pub(super) fn try_to_ask(
+        &self,
+        method: Method,
+        path: &str,
+        question: &Question,
+    ) -> Result<Answer, No> {
+        let exchanged = self.exchange(method, path, question);
+        let (status, text) = exchanged.map_err(|error| No::Now(self.unreachable(&error)))?;
         let json = serde_json::from_str::<Value>(&text).ok().filter(Value::is_object);
         let reason = json.as_ref().and_then(|json| json["reason"].as_str());
         match (status, json.as_ref(), reason) {
             (200, Some(_), _) => {}
-            (401, _, _) => return Err(self.unauthorized()),
-            (_, Some(_), Some(reason)) => return Err(format!("{reason} (status {status})")),
+            (401, _, _) => return Err(No::Ever(self.unauthorized())),
+            (503, Some(_), Some(reason)) => return Err(No::Now(format!("{reason} (status 503)"))),
+            (_, Some(_), Some(reason)) => {
+                return Err(No::Ever(format!("{reason} (status {status})")));
+            }
             (_, _, _) => {
-                return Err(format!(
+                return Err(No::Ever(format!(
                     "{} answers with status {status} and not as an admin port does; name the right \
                      one with --admin",
                     self.admin
-                ));
+                )));
             }
         }
         Ok(Answer { text, json: json.unwrap_or_default() })

@@ -174,7 +174,11 @@ fn start_admin(
     let token = settings.admin_token_file.as_deref().map(read_token).transpose()?;
     let canary = Duration::from_micros(settings.canary.as_micros());
     let max_push = usize::try_from(settings.core.max_push_line).unwrap_or(usize::MAX);
-    let options = admin::Options { token, ws, canary, max_push };
+    let device_log = match settings.redis {
+        Some(_) => admin::DeviceLog::InRedis,
+        None => admin::DeviceLog::Here,
+    };
+    let options = admin::Options { token, ws, canary, max_push, device_log };
     let started = TcpListener::bind(address).and_then(|listener| {
         let address = listener.local_addr()?;
         admin::start(listener, courier, &options)?;

@@ -203,7 +203,13 @@ pub static SETTINGS: &[Setting] = &[
         Process,
         redis_devices,
         Kind::Text("URL"),
-        "The Redis server of devices and their log; unset: database 15 of `redis`"
+        "The Redis server of devices and their log, database 15 unless it names one; unset: `redis`'s"
+    ),
+    row!(
+        Process,
+        core.device_log_limit,
+        Kind::Size(1 << 20, 1 << 50),
+        "How much of devices' logs the embedded store holds until it is drained"
     ),
     row!(
         Process,

@@ -100,6 +100,10 @@ fn connection(head: Head, conn: ConnId, record: &ConnRecord) {
         ConnRecord::PongUnsupported { key } => emit!(INFO connection head,
             connId = id, uid = &**key),
         ConnRecord::Link { key, record } => link(head, id, key.as_ref(), record),
+        ConnRecord::LogKept { key, bytes } => emit!(INFO connection head,
+            connId = id, uid = &**key, bytes),
+        ConnRecord::LogNotKept { key, content, reason } => emit!(ERROR connection head,
+            connId = id, uid = &**key, content = &content[..], reason = reason.text()),
         ConnRecord::Closed { key, cause, close, totals } => {
             closed(head, id, key.as_ref(), cause, *close, totals);
         }
@@ -228,6 +232,7 @@ fn store(head: Head, record: &StoreRecord) {
         StoreRecord::DeadDropped { count } | StoreRecord::DeadPurged { count } => {
             emit!(WARN store head, count)
         }
+        StoreRecord::DeviceLogTaken { count } => emit!(INFO store head, count),
         StoreRecord::LeaseLost => emit!(ERROR store head),
         StoreRecord::LeaseHeld => emit!(INFO store head),
     }

@@ -45,6 +45,7 @@ fn of_connection(record: &ConnRecord) -> LogLevel {
         | ConnRecord::IdleTimedOut { .. }
         | ConnRecord::PongOverdue { .. }
         | ConnRecord::PongUnsupported { .. }
+        | ConnRecord::LogKept { .. }
         | ConnRecord::Closed { .. } => LogLevel::Info,
         ConnRecord::BindRefused { .. } => LogLevel::Warn,
         ConnRecord::Link { record, .. } => match record {
@@ -52,6 +53,7 @@ fn of_connection(record: &ConnRecord) -> LogLevel {
             LinkRecord::Welcomed { .. } | LinkRecord::AckOverdue { .. } => LogLevel::Info,
             LinkRecord::BadFrame { .. } => LogLevel::Warn,
         },
+        ConnRecord::LogNotKept { .. } => LogLevel::Error,
     }
 }
 
@@ -90,10 +92,10 @@ fn of_store(record: &StoreRecord) -> LogLevel {
         StoreRecord::Retried { .. }
         | StoreRecord::DeadDropped { .. }
         | StoreRecord::DeadPurged { .. } => LogLevel::Warn,
+        StoreRecord::DeviceLogTaken { .. } | StoreRecord::LeaseHeld => LogLevel::Info,
         StoreRecord::Failed { .. } | StoreRecord::TimedOut { .. } | StoreRecord::LeaseLost => {
             LogLevel::Error
         }
-        StoreRecord::LeaseHeld => LogLevel::Info,
     }
 }
 

@@ -5,7 +5,7 @@ use steadfast_core::command::{Close, FailReason};
 use steadfast_core::event::CloseCause;
 use steadfast_core::id::{ConnId, Key, MessageId, OpId, PusherId};
 use steadfast_core::record::{
-    ConnRecord, DeathReason, DeliveryRecord, Dialect, LinkRecord, PushRecord, Record,
+    ConnRecord, DeathReason, DeliveryRecord, Dialect, LinkRecord, LogFailure, PushRecord, Record,
     SessionOrigin, StoreRecord, Totals,
 };
 use steadfast_core::time::Span;
@@ -17,6 +17,7 @@ pub(super) fn all() -> Vec<Sample> {
     let mut samples = Vec::new();
     samples.extend(connections());
     samples.extend(links());
+    samples.extend(devices());
     samples.extend(closes());
     samples.extend(pushes());
     samples.extend(deliveries());
@@ -138,6 +139,25 @@ fn links() -> Vec<Sample> {
             link(LinkRecord::BadFrame { reason: "not a JSON object", content: content("7") }),
             "bad frame",
             " connId=c3.1 uid=5 content=7 reason=\"not a JSON object\"",
+        ),
+    ]
+}
+
+fn devices() -> Vec<Sample> {
+    vec![
+        (
+            conn(ConnRecord::LogKept { key: key(), bytes: 9 }),
+            "device log",
+            " connId=c3.1 uid=5 bytes=9",
+        ),
+        (
+            conn(ConnRecord::LogNotKept {
+                key: key(),
+                content: content("[1]"),
+                reason: LogFailure::NotStored,
+            }),
+            "device log fail",
+            " connId=c3.1 uid=5 content=[1] reason=\"not stored\"",
         ),
     ]
 }
@@ -297,6 +317,7 @@ fn stores() -> Vec<Sample> {
         ),
         (store(StoreRecord::DeadDropped { count: 5 }), "dead drop", " count=5"),
         (store(StoreRecord::DeadPurged { count: 5 }), "dead purge", " count=5"),
+        (store(StoreRecord::DeviceLogTaken { count: 5 }), "device log taken", " count=5"),
         (store(StoreRecord::LeaseLost), "lease lost", ""),
         (store(StoreRecord::LeaseHeld), "lease held", ""),
         (Record::StaleId, "stale id", ""),

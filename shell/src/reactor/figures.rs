@@ -80,6 +80,12 @@ pub struct Figures {
     pub dead_purged: u64,
     /// Dead letters dropped for `dead_keep` or `dead_limit`.
     pub dead_dropped: u64,
+    /// Device logs that are stored.
+    pub device_logs_kept: u64,
+    /// Device logs that are not known to be.
+    pub device_logs_failed: u64,
+    /// Device logs that were taken through the admin port.
+    pub device_logs_taken: u64,
     /// Storage operations answered.
     pub store_answers: u64,
     /// Storage operations that failed.
@@ -196,6 +202,8 @@ impl Figures {
         match record {
             ConnRecord::Bound { .. } => self.bound += 1,
             ConnRecord::TakenOver { .. } => self.taken_over += 1,
+            ConnRecord::LogKept { .. } => self.device_logs_kept += 1,
+            ConnRecord::LogNotKept { .. } => self.device_logs_failed += 1,
             ConnRecord::TakenElsewhere { .. } => self.taken_elsewhere += 1,
             ConnRecord::Closed { cause, close, .. } => {
                 let count = match (close, cause) {
@@ -279,6 +287,7 @@ impl Figures {
             StoreRecord::Retried { .. } => self.store_retries += 1,
             StoreRecord::DeadDropped { count } => self.dead_dropped += count,
             StoreRecord::DeadPurged { count } => self.dead_purged += count,
+            StoreRecord::DeviceLogTaken { count } => self.device_logs_taken += count,
             StoreRecord::LeaseLost => {
                 self.leases_lost += 1;
                 self.holds_lease = Some(false);

@@ -171,7 +171,9 @@ fn record_key(record: &Record) -> Option<&Key> {
             | ConnRecord::TakenElsewhere { key }
             | ConnRecord::TakenOver { key, .. }
             | ConnRecord::StandbyTookOver { key, .. }
-            | ConnRecord::PongUnsupported { key } => Some(key),
+            | ConnRecord::PongUnsupported { key }
+            | ConnRecord::LogKept { key, .. }
+            | ConnRecord::LogNotKept { key, .. } => Some(key),
             ConnRecord::BindRefused { .. } => None,
         },
         Record::Push(_, record) => push_key(record),
@@ -182,6 +184,7 @@ fn record_key(record: &Record) -> Option<&Key> {
             | StoreRecord::Retried { key, .. } => key.as_ref(),
             StoreRecord::DeadDropped { .. }
             | StoreRecord::DeadPurged { .. }
+            | StoreRecord::DeviceLogTaken { .. }
             | StoreRecord::LeaseLost
             | StoreRecord::LeaseHeld => None,
         },

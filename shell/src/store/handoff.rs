@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use steadfast_core::id::OpId;
-use steadfast_core::store::{Answer, Op, QueueOp};
+use steadfast_core::store::{Answer, DeviceOp, Op, QueueOp};
 
 /// How long something for which nobody waits is left alone, to be carried out with what comes next.
 const LINGER: Duration = Duration::from_millis(20);
@@ -179,6 +179,7 @@ pub(super) fn weight(op: &Op) -> usize {
     const EACH: usize = 128;
     match op {
         Op::Append(append) => EACH + append.payload.len(),
+        Op::Device(DeviceOp::Log { entry, .. }) => EACH + entry.len(),
         Op::Remove { ids, .. } | Op::Bury { ids, .. } => EACH + 16 * ids.len(),
         Op::Queue(QueueOp::Purge { ids, spare, .. }) => EACH + 16 * (ids.len() + spare.len()),
         Op::Retry { retries, .. } => EACH + 32 * retries.len(),
@@ -187,7 +188,12 @@ pub(super) fn weight(op: &Op) -> usize {
         | Op::Claim(_)
         | Op::Dead(_)
         | Op::Session(_)
-        | Op::Device(_)
+        | Op::Device(
+            DeviceOp::Link { .. }
+            | DeviceOp::Unlink { .. }
+            | DeviceOp::Read { .. }
+            | DeviceOp::Drop { .. },
+        )
         | Op::Queue(QueueOp::Keys { .. } | QueueOp::Messages { .. } | QueueOp::Totals)
         | Op::Find { .. } => EACH,
     }

@@ -7,9 +7,11 @@ use redis::Value;
 use rustix::process::Signal;
 use steadfast_core::id::{ConnId, Key};
 use steadfast_core::record::DeathReason;
-use steadfast_core::store::{Answer, DeviceOp, Op};
+use steadfast_core::store::{Answer, DeviceAnswer, DeviceOp, Op};
 use steadfast_core::time::Time;
 use steadfast_shell::store::redis::Options;
+
+const KEPT: Answer = Answer::Device(DeviceAnswer::Kept);
 
 /// Waits until health shows no failure.
 fn recovers(store: &Store) {
@@ -322,9 +324,14 @@ fn devices_are_kept_where_others_look_for_them() {
     let mut store = Store::open(&options(&server));
     let conn = ConnId { slot: 3, generation: 4 };
     let link = DeviceOp::Link { device: "d-1".into(), conn };
-    let log = |entry: &'static str| DeviceOp::Log { device: "d-1".into(), entry: entry.into() };
-    let ops = [link, log("{\"a\":1}"), log("{\"b\":2}")].map(Op::Device);
-    assert_eq!(store.ask_all(ops), [Answer::DeviceKept, Answer::DeviceKept, Answer::DeviceKept]);
+    let log = |entry: &'static str| {
+        let (device, entry) = ("d-1".into(), entry.into());
+        DeviceOp::Log { device, entry, limit: 1 }
+    };
+    let elsewhere = ConnId { slot: 3, generation: 5 };
+    let unlink = |conn| DeviceOp::Unlink { device: "d-1".into(), conn };
+    let ops = [link, unlink(elsewhere), log("{\"a\":1}"), log("{\"b\":2}")].map(Op::Device);
+    assert_eq!(store.ask_all(ops), [KEPT, KEPT, KEPT, KEPT]);
     let client = redis::Client::open(format!("{}/15", server.url())).unwrap();
     let mut connection = client.get_connection().unwrap();
     let mut ask = |args: &[&str]| -> Vec<String> {
@@ -333,18 +340,24 @@ fn devices_are_kept_where_others_look_for_them() {
     };
     assert_eq!(ask(&["HGETALL", "device:links"]), ["d-1", "1/c3.4"]);
     assert_eq!(ask(&["LRANGE", "device:log:list", "0", "-1"]), ["{\"b\":2}", "{\"a\":1}"]);
+    assert_eq!(store.ask(Op::Device(unlink(conn))), KEPT);
+    assert_eq!(ask(&["HGETALL", "device:links"]), [""; 0]);
 }
 
 #[test]
 fn devices_may_be_on_another_server_that_is_down() {
     let (server, mut devices) = (RedisServer::start(), RedisServer::prepare(&[]));
-    let mut store = Store::open(&Options { device_url: Some(devices.url()), ..options(&server) });
-    let log = Op::Device(DeviceOp::Log { device: "d".into(), entry: "1".into() });
+    let mut store = Store::open(&Options {
+        device_url: Some(format!("{}/0", devices.url())),
+        ..options(&server)
+    });
+    let log = DeviceOp::Log { device: "d".into(), entry: "1".into(), limit: u64::MAX };
+    let log = Op::Device(log);
     let why = store.failure(log.clone());
     assert!(why.contains("cannot be reached"), "{why}");
     assert!(is_stored(&store.ask(append(1))), "messages do not depend on it");
     devices.run();
-    assert_eq!(store.insist(&log), Answer::DeviceKept);
+    assert_eq!(store.insist(&log), KEPT);
     assert_eq!(devices.ask(&["LLEN", "device:log:list"]), Value::Int(1));
 }
 

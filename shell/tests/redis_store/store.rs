@@ -155,6 +155,7 @@ pub(crate) fn append_to(key: &'static str, counter: u64, payload: Bytes) -> Op {
         merge_within: None,
         limit: 1_000_000,
         window_end: None,
+        spare: 0,
         epoch: 0,
     })
 }

@@ -3,7 +3,7 @@
 use super::Run;
 use crate::oracle::{Fact, Oracle};
 use std::collections::{BTreeMap, BTreeSet};
-use steadfast_core::gateway::Tables;
+use steadfast_core::gateway::{Gateway, Tables};
 use steadfast_core::id::{Key, MessageId};
 
 /// How often it is looked whether everything is decided.
@@ -12,41 +12,38 @@ const STEP: u64 = 2_000_000;
 /// How long a world rests before its tables are judged.
 const REST: u64 = 3_000_000;
 
+/// How long it may take at most until an operation of the store that failed is given again.
+const STORE_DELAY: u64 = 6_000_000;
+
 impl Run<'_> {
     /// Everything works from now on. Within a time that follows from the settings nothing waits for
     /// a key that has clients; and when the time to live of the rest is over, nothing waits at all.
     pub(super) fn heal(&mut self) {
         self.mend();
-        let deadline = self.now + self.patience();
-        while self.now < deadline && !self.waiting_for_clients().is_empty() {
-            self.advance(self.now + STEP);
-            self.reconnect();
-        }
+        self.pass(self.patience(), |run| run.is_settled() && run.waiting_for_clients().is_empty());
         if self.judge.violation().is_some() {
             return;
         }
         let waiting = self.waiting_for_clients();
         self.fact(Fact::Recovered(waiting));
         // What was accepted before the clock went back expires only when it has caught up.
-        // Back ends that were not read for a while may push until now: then once more.
-        for round in 0..3 {
-            if round > 0 && self.nothing_waits() {
-                break;
-            }
-            self.leap(self.schedule.world.settings.ttl + 1_000 + self.turned_back);
-            let deadline = self.now + 14_000_000;
-            while self.now < deadline && !self.nothing_waits() {
-                self.advance(self.now + STEP);
-            }
-        }
+        self.leap(self.schedule.world.settings.ttl + 1_000 + self.turned_back);
+        self.pass(14_000_000, |run| run.is_settled() && run.disk.model().counts().waiting == 0);
         self.advance(self.now + REST);
         self.rest();
-        if self.judge.violation().is_none() {
-            let inventory = self.disk.inventory(&self.keys());
-            if self.watch.judged {
-                self.judge_tables();
-                self.judge.end(&inventory);
-            }
+        if self.judge.violation().is_none() && self.watch.judged {
+            self.judge.at(self.moment());
+            self.judge_tables();
+            self.judge.end(&self.disk.inventory(&self.keys()));
+        }
+    }
+
+    /// Lets time pass until something holds, but no longer than this.
+    fn pass(&mut self, most: u64, holds: impl Fn(&Self) -> bool) {
+        let deadline = self.now + most;
+        while self.now < deadline && !holds(self) {
+            self.advance(self.now + STEP);
+            self.reconnect();
         }
     }
 
@@ -54,6 +51,8 @@ impl Run<'_> {
         self.healed = true;
         self.remark("everything is mended");
         self.trouble = None;
+        self.host.stalled_until = self.host.stalled_until.min(self.now);
+        self.schedule_turn(self.now);
         self.restart();
         self.reconnect();
         for index in 0..self.clients.len() {
@@ -110,18 +109,20 @@ impl Run<'_> {
         waiting.filter(|(_, ids): &(Key, Vec<_>)| !ids.is_empty()).collect()
     }
 
-    /// Whether nothing waits for any key.
-    fn nothing_waits(&self) -> bool {
-        self.disk.model().counts().waiting == 0
+    /// Whether the gateway runs, was told everything, and has neither a message in a window nor an
+    /// operation under way.
+    fn is_settled(&self) -> bool {
+        let tables = self.host.gateway.as_ref().map(Gateway::tables);
+        let decided = tables.is_some_and(|tables| tables.window == 0 && tables.operations == 0);
+        let told = self.wires.values().all(|wire| wire.backlog.is_empty())
+            && self.back_ends.iter().all(|back_end| back_end.last <= self.now);
+        decided && told && self.host.is_open() && self.host.is_quiet()
     }
 
-    /// Goes on until nothing is on its way to the gateway.
+    /// Goes on until nothing is under way: an operation that failed last is given again.
     fn rest(&mut self) {
-        for _ in 0..200 {
-            let operations = self.host.gateway.as_ref().map(|gateway| gateway.tables().operations);
-            if self.host.is_quiet() && operations.is_none_or(|count| count == 0) {
-                break;
-            }
+        let deadline = self.now + STORE_DELAY;
+        while self.now < deadline && !self.is_settled() {
             self.advance(self.now + 1_000);
         }
     }

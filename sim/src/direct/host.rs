@@ -29,13 +29,17 @@ pub(super) struct Host {
     pub(super) run: u32,
     /// Whether it was told to stop.
     pub(super) stopping: bool,
+    /// Whether the gateway knows: from then on its event loop reads no back end.
+    deaf: bool,
     /// What has arrived since the last turn.
     inbox: Vec<(u64, Event)>,
+    /// The inbox of the last turn, for the next one.
+    emptied: Vec<(u64, Event)>,
     /// Back ends that are read again.
     resumed: Vec<PusherId>,
     /// When the next turn is.
-    turn_at: Option<u64>,
-    stalled_until: u64,
+    pub(super) turn_at: Option<u64>,
+    pub(super) stalled_until: u64,
     /// Since when it stands still.
     stalled_since: Option<u64>,
     rng: ChaCha8Rng,
@@ -50,7 +54,9 @@ impl Host {
             gateway: Some(gateway(config, incarnation, seed, broken)),
             run: incarnation,
             stopping: false,
+            deaf: false,
             inbox: Vec::new(),
+            emptied: Vec::new(),
             resumed: Vec::new(),
             turn_at: None,
             stalled_until: 0,
@@ -105,20 +111,19 @@ impl Run<'_> {
         self.schedule_turn(self.now + delay);
     }
 
-    fn schedule_turn(&mut self, at: u64) {
+    pub(super) fn schedule_turn(&mut self, at: u64) {
         let at = at.max(self.now).max(self.host.stalled_until);
         if self.host.turn_at.is_none_or(|other| at < other) {
             self.host.turn_at = Some(at);
-            self.agenda.note(at, Happening::Turn);
         }
     }
 
     /// The event loop goes round: what has arrived is told, then the deadline.
     pub(super) fn turn(&mut self) {
-        if self.host.turn_at != Some(self.now) || self.host.gateway.is_none() {
+        self.host.turn_at = None;
+        if self.host.gateway.is_none() {
             return;
         }
-        self.host.turn_at = None;
         if self.now < self.host.stalled_until {
             return self.schedule_turn(self.now);
         }
@@ -129,11 +134,13 @@ impl Run<'_> {
                 self.deliver(Delivered::Stalled);
             }
         }
-        let mut inbox = std::mem::take(&mut self.host.inbox);
+        let emptied = std::mem::take(&mut self.host.emptied);
+        let mut inbox = std::mem::replace(&mut self.host.inbox, emptied);
         self.shuffle(&mut inbox);
-        for (_, event) in inbox {
+        for (_, event) in inbox.drain(..) {
             self.tell_arrived(event);
         }
+        self.host.emptied = inbox;
         for id in std::mem::take(&mut self.host.resumed) {
             self.read_wire(id);
         }
@@ -160,9 +167,9 @@ impl Run<'_> {
             return;
         }
         let salt = self.host.rng.next_u64() | 1;
-        let order: Vec<_> = inbox.iter().map(|(source, _)| *source).collect();
-        inbox.sort_by_key(|(source, _)| (source + 1).wrapping_mul(salt).rotate_left(29));
-        if inbox.iter().map(|(source, _)| *source).ne(order) {
+        let rank = |(source, _): &(u64, Event)| (source + 1).wrapping_mul(salt).rotate_left(29);
+        if !inbox.is_sorted_by_key(rank) {
+            inbox.sort_by_key(rank);
             self.deliver(Delivered::Reordered);
         }
     }
@@ -203,11 +210,11 @@ impl Run<'_> {
                 wire.backlog.push_back(what);
                 return self.read_wire(id);
             }
+            Event::ShutdownRequested => self.host.deaf = true,
             Event::Answered(..)
             | Event::Noticed(_)
             | Event::Operator(..)
-            | Event::DeadlineReached
-            | Event::ShutdownRequested => {}
+            | Event::DeadlineReached => {}
         }
         self.tell(event);
     }
@@ -244,6 +251,9 @@ impl Run<'_> {
             }
             Command::Resume { pusher } => self.resume(pusher),
             Command::Finish { pusher } => {
+                if let Some(wire) = self.wires.get_mut(&pusher) {
+                    wire.backlog.clear();
+                }
                 self.arrive(Event::Pusher(pusher, PusherEvent::Closed));
             }
             Command::Store { op, request } => {
@@ -270,7 +280,8 @@ impl Run<'_> {
 
     /// Tells what a back end has sent, in order, as far as the gateway reads it.
     fn read_wire(&mut self, id: PusherId) {
-        while let Some(wire) = self.wires.get_mut(&id).filter(|wire| !wire.paused) {
+        let deaf = self.host.deaf;
+        while let Some(wire) = self.wires.get_mut(&id).filter(|wire| wire.is_read(deaf)) {
             let Some(event) = wire.backlog.pop_front() else { return };
             if let PusherEvent::Closed = event {
                 self.wires.remove(&id);
@@ -396,6 +407,7 @@ impl Run<'_> {
     fn end_process(&mut self, how: Crash) {
         self.host.gateway = None;
         self.host.stopping = false;
+        self.host.deaf = false;
         self.host.inbox.clear();
         self.host.resumed.clear();
         self.host.stalled_since = None;

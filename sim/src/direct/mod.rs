@@ -34,6 +34,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
+use steadfast_core::command::Command;
 use steadfast_core::config::Config;
 use steadfast_core::event::{ConnEvent, Event, PusherEvent};
 use steadfast_core::id::{ConnId, Key, OpId, PusherId};
@@ -55,6 +56,13 @@ pub struct Watch {
     pub traced: Option<Option<Key>>,
     /// What is broken on purpose.
     pub sabotage: Option<Sabotage>,
+}
+
+impl Watch {
+    /// Whether nobody looks, and only the hash is wanted.
+    fn is_idle(&self) -> bool {
+        !self.judged && !self.tallied && self.traced.is_none()
+    }
 }
 
 /// What came of a run.
@@ -135,6 +143,8 @@ pub(crate) struct Run<'a> {
     back_ends: Vec<BackEnd>,
     wires: BTreeMap<PusherId, Wire>,
     healed: bool,
+    /// How often operators asked something.
+    asked: u64,
     /// How many connections were reset at this instant.
     resets: (u64, u32),
     judge: Judge,
@@ -147,8 +157,6 @@ pub(crate) struct Run<'a> {
 /// Something that is still to happen.
 #[derive(Debug)]
 enum Happening {
-    /// The gateway's event loop goes round.
-    Turn,
     /// Something arrives at the gateway.
     ToGateway(ConnId, ConnEvent),
     /// A line arrives at the gateway.
@@ -205,6 +213,7 @@ impl<'a> Run<'a> {
             back_ends: (0..world.back_ends).map(|_| BackEnd::default()).collect(),
             wires: BTreeMap::new(),
             healed: false,
+            asked: 0,
             resets: (0, 0),
             judge: Judge::new(schedule),
             trace: Trace::new(),
@@ -220,24 +229,26 @@ impl<'a> Run<'a> {
         self.heal();
     }
 
-    /// Lets everything happen up to this time, and then it is this time. Stops at a violation.
+    /// Lets everything happen up to this time, and then it is this time. Stops at a violation. What
+    /// is due at one instant: operations first, then what was noted, then the gateway's turn.
     fn advance(&mut self, until: u64) {
         while self.judge.violation().is_none() {
-            let op_at = self.schedule.ops.get(self.next_op).map(|op| op.at);
-            let op_at = op_at.filter(|at| *at <= until);
-            let next_at = self.agenda.next_at().filter(|at| *at <= until);
-            match (op_at, next_at) {
-                (Some(at), next) if next.is_none_or(|next| at <= next) => {
-                    self.now = self.now.max(at);
-                    self.next_op += 1;
-                    self.perform(self.next_op - 1);
-                }
-                (_, Some(_)) => {
-                    let (at, what) = self.agenda.pop().expect("it is there");
-                    self.now = self.now.max(at);
-                    self.happen(what);
-                }
-                (_, None) => break,
+            let op_at = self.schedule.ops.get(self.next_op).map_or(u64::MAX, |op| op.at);
+            let next_at = self.agenda.next_at().unwrap_or(u64::MAX);
+            let turn_at = self.host.turn_at.unwrap_or(u64::MAX);
+            let at = op_at.min(next_at).min(turn_at);
+            if at > until {
+                break;
+            }
+            self.now = self.now.max(at);
+            if op_at == at {
+                self.next_op += 1;
+                self.perform(self.next_op - 1);
+            } else if next_at == at {
+                let (_, what) = self.agenda.pop().expect("it is there");
+                self.happen(what);
+            } else {
+                self.turn();
             }
         }
         self.now = self.now.max(until);
@@ -245,7 +256,6 @@ impl<'a> Run<'a> {
 
     fn happen(&mut self, what: Happening) {
         match what {
-            Happening::Turn => self.turn(),
             Happening::ToGateway(id, event) => self.arrive_at_gateway(id, event),
             Happening::FromBackEnd(id, event) => self.arrive_from_back_end(id, event),
             Happening::ToClient(client, attempt, event) => {
@@ -306,43 +316,53 @@ impl<'a> Run<'a> {
 
     /// Tells the gateway an event, and does what it orders.
     fn tell(&mut self, event: Event) {
-        let (wall, moment) = (self.wall(), self.moment());
+        let wall = self.wall();
         self.events += 1;
         let mut commands = std::mem::take(&mut self.host.commands);
         let Some(gateway) = &mut self.host.gateway else { return };
         (wall, &event).hash(&mut self.hasher);
+        let ended =
+            if let Event::Connection(id, ConnEvent::Closed(_)) = &event { Some(*id) } else { None };
         if let Some(sabotage) = self.watch.sabotage {
             let told = self.host.tamper.event(sabotage, &event);
             gateway.handle(wall, told, &mut commands);
             for event in self.host.tamper.commands(sabotage, &mut commands) {
                 gateway.handle(wall, event, &mut commands);
             }
+            self.look_at(&event, &commands);
+        } else if self.watch.is_idle() {
+            gateway.handle(wall, event, &mut commands);
         } else {
             gateway.handle(wall, event.clone(), &mut commands);
+            self.look_at(&event, &commands);
         }
         commands.hash(&mut self.hasher);
+        for command in commands.drain(..) {
+            self.obey(command);
+        }
+        self.host.commands = commands;
+        if let Some(id) = ended {
+            self.sockets.free(id);
+        }
+    }
+
+    /// Judges, counts and writes down what was told and ordered.
+    fn look_at(&mut self, event: &Event, commands: &[Command]) {
         if self.watch.traced.is_some() {
-            self.write_trace(&event, &commands);
+            self.write_trace(event, commands);
         }
         if self.watch.judged {
             if let Some(gateway) = &self.host.gateway {
                 gateway.check();
             }
-            self.judge.batch(moment, NODE, &event, &commands);
+            self.judge.batch(self.moment(), NODE, event, commands);
         }
         if self.watch.tallied {
-            self.tally.batch(&event, &commands);
-        }
-        for command in commands.drain(..) {
-            self.obey(command);
-        }
-        self.host.commands = commands;
-        if let Event::Connection(id, ConnEvent::Closed(_)) = event {
-            self.sockets.free(id);
+            self.tally.batch(event, commands);
         }
     }
 
-    fn write_trace(&mut self, event: &Event, commands: &[steadfast_core::command::Command]) {
+    fn write_trace(&mut self, event: &Event, commands: &[Command]) {
         let at = Time::from_micros(START.as_micros() + self.now);
         let Some(Some(key)) = &self.watch.traced else {
             self.trace.event(at, event);

@@ -3,10 +3,13 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "each match picks out what it is about")]
 
 use super::{Happening, Run};
-use crate::schedule::{Actor, BadLine, Delivered, Direction, OpKind, Push};
+use crate::schedule::{Actor, BadLine, Delivered, Direction, OpKind, Push, Question};
 use bytes::Bytes;
-use steadfast_core::event::{CloseCause, ConnEvent, PushRequest, PusherEvent};
+use steadfast_core::event::{CloseCause, ConnEvent, Event, PushRequest, PusherEvent};
+use steadfast_core::id::{Key, RequestId};
 use steadfast_core::link::legacy::LinkEvent;
+use steadfast_core::operator::OperatorRequest;
+use steadfast_core::store::DeadFilter;
 
 impl Run<'_> {
     /// Does what the schedule says.
@@ -18,8 +21,8 @@ impl Run<'_> {
         match op.actor {
             Actor::Client(client) => self.perform_client(client, op.kind),
             Actor::BackEnd(back_end) => self.perform_back_end(back_end, op.kind),
-            Actor::Gateway(_) | Actor::Store | Actor::Clock | Actor::Stranger => {
-                self.perform_other(op.kind);
+            Actor::Gateway(_) | Actor::Store | Actor::Clock | Actor::Stranger | Actor::Operator => {
+                self.perform_other(op.kind)
             }
         }
     }
@@ -240,8 +243,28 @@ impl Run<'_> {
             OpKind::Shutdown(down) => self.shutdown(down),
             OpKind::Leap(millis) => self.leap(millis),
             OpKind::Intrude(intrusion) => self.intrude(intrusion),
+            OpKind::Ask(question, key) => self.ask(question, key),
             other => unreachable!("{other:?} is nothing that happens to a gateway"),
         }
+    }
+
+    /// An operator asks something, if there is somebody to ask.
+    fn ask(&mut self, question: Question, key: u32) {
+        if !self.host.is_open() {
+            return;
+        }
+        let (limit, ids) = (1_000, Vec::new());
+        let key = Key::new(self.schedule.world.keys[key as usize].text.as_str());
+        let filter = DeadFilter { key: Some(key.clone()), ..DeadFilter::default() };
+        let request = match question {
+            Question::ShowQueue => OperatorRequest::ShowQueue { key, after: None, limit },
+            Question::PurgeQueue => OperatorRequest::PurgeQueue { key, ids, limit },
+            Question::ListDead => OperatorRequest::ListDead { filter, after: None, limit },
+            Question::RequeueDead => OperatorRequest::RequeueDead { key, ids },
+            Question::PurgeDead => OperatorRequest::PurgeDead { filter, limit },
+        };
+        self.asked += 1;
+        self.arrive(Event::Operator(RequestId(self.asked), request));
     }
 
     /// A connection that is no client's.

@@ -36,7 +36,7 @@ pub(super) struct BackEnd {
     /// How many connections it had.
     count: u32,
     /// When the last line it sent arrives.
-    last: u64,
+    pub(super) last: u64,
 }
 
 /// A back end's connection, as the gateway reads from it.
@@ -45,6 +45,13 @@ pub(super) struct Wire {
     pub(super) paused: bool,
     /// What was sent and not read.
     pub(super) backlog: VecDeque<PusherEvent>,
+}
+
+impl Wire {
+    /// Whether what was sent is told, when the gateway takes no lines or does: the end always is.
+    pub(super) fn is_read(&self, deaf: bool) -> bool {
+        !self.paused && (!deaf || matches!(self.backlog.front(), Some(PusherEvent::Closed)))
+    }
 }
 
 impl Run<'_> {

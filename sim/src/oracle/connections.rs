@@ -14,6 +14,9 @@ use steadfast_core::time::Span;
 /// A silent connection may be closed so much later than its deadline.
 const SLACK: Span = Span::from_millis(100);
 
+/// Silent connections are looked for this often.
+const LOOK: Span = Span::from_millis(20);
+
 /// The core notices a loss of time from this on; shorter ones count against its clients.
 const UNNOTICED: Span = Span::from_millis(2_100);
 
@@ -211,8 +214,12 @@ impl Judge {
 
     /// Every silent connection is closed in time, as far as the process has not lost time since.
     pub(super) fn overlooks_nobody(&mut self, node: u32) {
-        let Some(state) = self.nodes.get(&node) else { return };
         let elapsed = self.now.elapsed;
+        let Some(state) = self.nodes.get_mut(&node) else { return };
+        if elapsed < state.looks_at {
+            return;
+        }
+        state.looks_at = elapsed + LOOK;
         let found = state.conns.iter().find(|(_, conn)| {
             let lost =
                 (state.lost - conn.lost) + UNNOTICED.times(u64::from(state.losses - conn.losses));
@@ -285,7 +292,8 @@ impl Judge {
         let content = &self.contents[&serial];
         let failed = content.ids.iter().any(|id| self.messages[id].failed);
         let (Some(pusher), order) = (content.pusher, content.order) else { return };
-        if self.config.bind == BindPolicy::All || content.ids.len() != 1 || failed {
+        let again = content.ids.len() != 1 || content.requeued;
+        if self.config.bind == BindPolicy::All || again || failed {
             return;
         }
         let conn = self.conn(node, id);
@@ -347,6 +355,8 @@ impl Judge {
             | ConnRecord::TakenElsewhere { .. }
             | ConnRecord::IdleTimedOut { .. }
             | ConnRecord::PongOverdue { .. }
+            | ConnRecord::LogKept { .. }
+            | ConnRecord::LogNotKept { .. }
             | ConnRecord::Link { .. } => {}
         }
     }

@@ -4,6 +4,8 @@ use super::{Judge, Oracle};
 use steadfast_core::config::BindPolicy;
 use steadfast_core::id::MessageId;
 use steadfast_core::record::DeathReason;
+use steadfast_core::store::DeadOp;
+use steadfast_core::time::Time;
 
 impl Judge {
     /// Nobody is left who could confirm it, and nobody has.
@@ -76,25 +78,50 @@ impl Judge {
         }
     }
 
-    /// Nothing that was in a window when the append was given is evicted, as far as the store could
-    /// know: when the message that the append names as the newest of the window was set aside before,
-    /// the store spares none.
-    pub(super) fn judge_eviction(&mut self, id: MessageId, asked: (u64, Option<MessageId>)) {
-        let (given, named) = asked;
-        let lost =
-            named.and_then(|named| self.messages.get(&named)).is_some_and(|named| named.died);
+    /// Nothing that is being delivered is evicted.
+    pub(super) fn judge_eviction(&mut self, id: MessageId) {
         let promised = self.messages.get(&id).is_some_and(|message| message.promised);
         let Some(content) = self.content_of(id) else { return };
-        let since = content.delivered_since();
         // What timed out and is stored all the same is not known to be.
-        let spared = since.is_none_or(|since| since > given) || !promised || lost;
+        let spared = content.delivered_since().is_none() || !promised;
         self.demand(Oracle::Death, spared, || format!("{id} was evicted from a window"));
     }
 
-    pub(super) fn note_deaths(&mut self, ids: &[MessageId]) {
+    /// What may be dropped for good: dead letters that are too many or too old, and what an operator
+    /// names.
+    pub(super) fn judge_drop(&mut self, request: &DeadOp) {
+        let (limit, kept) = (self.config.dead_limit, self.now.wall - self.config.dead_keep);
+        let holds = match request {
+            DeadOp::Trim { keep, .. } => *keep == limit,
+            DeadOp::Purge { filter, .. } => self.operating || filter.until == Some(kept),
+            DeadOp::List { .. } | DeadOp::Requeue { .. } => true,
+        };
+        self.demand(Oracle::Conservation, holds, || {
+            format!("dead letters are dropped: {request:?}, and {limit} may be kept")
+        });
+    }
+
+    /// An operator had waiting messages dropped. What is being delivered is spared.
+    pub(super) fn on_cleared(&mut self, ids: &[MessageId]) {
+        for id in ids {
+            let promised = self.messages.get(id).is_some_and(|message| message.promised);
+            let delivered = self.content_of(*id).is_some_and(|it| it.delivered_since().is_some());
+            self.demand(Oracle::Conservation, !(promised && delivered), || {
+                format!("{id} is purged, and is being delivered")
+            });
+        }
+        self.purged.extend(ids);
+    }
+
+    /// Dead letters wait again, with all their tries.
+    pub(super) fn on_requeued(&mut self, ids: &[MessageId], expires_at: Time) {
         for id in ids {
             if let Some(message) = self.messages.get_mut(id) {
-                message.died = true;
+                message.expires_at = expires_at;
+                *self.requeued.entry(message.key).or_default() += 1;
+            }
+            if let Some(content) = self.content_of(*id) {
+                content.requeued = true;
             }
         }
     }

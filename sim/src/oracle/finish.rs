@@ -21,6 +21,10 @@ impl Judge {
         if let Some((id, count)) = first {
             self.blame(Oracle::Reply, format!("{id} has {count} pushes that were never answered"));
         }
+        let request = self.nodes.values().flat_map(|node| &node.requests).next().copied();
+        if let Some(request) = request {
+            self.blame(Oracle::Reply, format!("the operator's {request} was never answered"));
+        }
     }
 
     /// What was promised is confirmed, or dead, or was dropped for good; and the numbers are equal.

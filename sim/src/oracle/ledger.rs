@@ -1,32 +1,42 @@
 //! What a batch owes in records: everything that happened is recorded once, and nothing else is.
 
-use std::collections::BTreeMap;
-
-/// What happened and what was recorded, by its name.
+/// What happened and what was recorded, by its name. A batch is about few things.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    accounts: BTreeMap<&'static str, (u64, u64)>,
+    accounts: Vec<Account>,
 }
+
+/// One thing: its name, how often it happened, and how often it was recorded.
+type Account = (&'static str, u64, u64);
 
 impl Ledger {
     /// Something happened that has to be recorded.
     pub(super) fn owe(&mut self, what: &'static str, count: u64) {
-        self.accounts.entry(what).or_default().0 += count;
+        self.account(what).1 += count;
     }
 
     /// Something was recorded.
     pub(super) fn pay(&mut self, what: &'static str, count: u64) {
-        self.accounts.entry(what).or_default().1 += count;
+        self.account(what).2 += count;
+    }
+
+    fn account(&mut self, what: &'static str) -> &mut Account {
+        let known = self.accounts.iter().position(|(name, ..)| *name == what);
+        let index = known.unwrap_or_else(|| {
+            self.accounts.push((what, 0, 0));
+            self.accounts.len() - 1
+        });
+        &mut self.accounts[index]
     }
 
     /// The batch is over: what does not agree, if anything.
     pub(super) fn settle(&mut self) -> Option<String> {
-        if self.accounts.is_empty() {
-            return None;
-        }
-        let mut accounts = std::mem::take(&mut self.accounts).into_iter();
-        let (what, (happened, recorded)) = accounts.find(|(_, (owed, paid))| owed != paid)?;
-        Some(format!("{what}: there were {happened}, and {recorded} are recorded"))
+        let wrong = self.accounts.iter().find(|(_, owed, paid)| owed != paid);
+        let text = wrong.map(|(what, happened, recorded)| {
+            format!("{what}: there were {happened}, and {recorded} are recorded")
+        });
+        self.accounts.clear();
+        text
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use steadfast_core::command::{FailReason, Reply};
 use steadfast_core::id::{Key, MessageId, OpId, PusherId};
 use steadfast_core::record::PushRecord;
-use steadfast_core::store::{Answer, Append, Appended, DeadAnswer, Op};
+use steadfast_core::store::{Answer, Append, Appended, DeadAnswer, Op, Promise, QueueAnswer};
 
 impl Judge {
     pub(super) fn on_push_record(&mut self, node: u32, pusher: PusherId, record: &PushRecord) {
@@ -66,8 +66,8 @@ impl Judge {
             node,
             fate: Fate::Itself,
             stored: false,
+            held: false,
             promised: false,
-            died: false,
             failed: false,
             removed: false,
             settled: false,
@@ -167,8 +167,7 @@ impl Judge {
         let asked = match request {
             Op::Append(append) => {
                 self.judge_append(node, append);
-                let (id, spared) = (append.id, append.window_end);
-                Asked::Append { id, batch: self.batches, spared }
+                Asked::Append(append.id)
             }
             Op::Remove { ids, .. } => {
                 for id in ids {
@@ -188,10 +187,13 @@ impl Judge {
                 }
                 Asked::Other
             }
+            Op::Dead(request) => {
+                self.judge_drop(request);
+                if self.operating { Asked::Wish } else { Asked::Other }
+            }
             Op::Load { .. }
             | Op::Expire { .. }
             | Op::Claim(_)
-            | Op::Dead(_)
             | Op::Session(_)
             | Op::Device(_)
             | Op::Queue(_)
@@ -204,8 +206,11 @@ impl Judge {
         let Some(message) = self.messages.get_mut(&append.id) else {
             return self.blame(Oracle::Records, format!("{} was not recorded", append.id));
         };
-        message.expires_at = append.expires_at;
-        let key = message.key;
+        message.held = append.idempotency.is_some() && append.promise == Promise::Ok;
+        let (key, due, given) = (message.key, message.expires_at, append.expires_at);
+        self.demand(Oracle::Death, given == due, || {
+            format!("{} is to expire at {given}, and not at {due}", append.id)
+        });
         let offline = self.live(node, key).next().is_none();
         let limit = self.config.mailbox_limit;
         self.demand(Oracle::Memory, append.limit == limit, || {
@@ -214,11 +219,36 @@ impl Judge {
         self.demand(Oracle::Conservation, offline || append.merge_within.is_none(), || {
             format!("{} may merge, and {} has a connection", append.id, append.key)
         });
+        self.demand(Oracle::Memory, !offline || append.spare == 0, || {
+            format!("{} spares {} messages, and nothing is delivered", append.id, append.spare)
+        });
+        self.judge_held(node, append, key);
         let Some(spared) = append.window_end else { return };
         let spared_one = self.messages.get(&spared);
         let removed = spared_one.is_none_or(|message| message.removed && !message.reopened);
         self.demand(Oracle::Memory, !removed && !offline, || {
             format!("{} spares {spared}, which is in no window", append.id)
+        });
+    }
+
+    /// What is to be written when the store has answered has its room in the window of the key's
+    /// only connection.
+    fn judge_held(&mut self, node: u32, append: &Append, key: u32) {
+        let most = self.config.window_messages as usize;
+        let alone = self.live(node, key).map(|(_, conn)| conn).find(|conn| conn.alone);
+        let Some(conn) = alone else { return };
+        let unproven = conn.sent.len() - conn.proven.min(conn.sent.len());
+        let held = |id: &MessageId| {
+            let message = &self.messages[id];
+            message.key == key && message.held && self.contents[&message.content].sent == 0
+        };
+        let others = self.nodes[&node].ops.values().filter(|asked| match asked {
+            Asked::Append(id) => held(id),
+            Asked::Wish | Asked::Other => false,
+        });
+        let count = unproven + others.count() + usize::from(held(&append.id));
+        self.demand(Oracle::Memory, count <= most, || {
+            format!("{count} messages are in the window of {}, and {most} may be", append.key)
         });
     }
 
@@ -247,8 +277,8 @@ impl Judge {
         let ledger = &mut self.nodes.entry(node).or_default().ledger;
         match answer {
             Answer::Appended(appended) => {
-                if let Asked::Append { id, batch, spared } = asked {
-                    self.on_appended(node, id, (batch, spared), appended);
+                if let Asked::Append(id) = asked {
+                    self.on_appended(node, id, appended);
                 }
             }
             Answer::Removed { ids, withdrawn } => {
@@ -261,9 +291,17 @@ impl Judge {
             }
             Answer::Buried(ids) => {
                 ledger.owe("deaths", ids.len() as u64);
-                self.note_deaths(ids);
             }
-            Answer::Dead(DeadAnswer::Purged(count)) => ledger.owe("dropped dead letters", *count),
+            Answer::Dead(DeadAnswer::Purged(count)) => match asked {
+                Asked::Wish => ledger.owe("purged dead letters", *count),
+                Asked::Append(_) | Asked::Other => ledger.owe("dropped dead letters", *count),
+            },
+            Answer::Dead(DeadAnswer::Requeued(ids)) => {
+                ledger.owe("requeued letters", ids.len() as u64);
+            }
+            Answer::Queue(QueueAnswer::Purged(ids)) => {
+                ledger.owe("purged messages", ids.len() as u64);
+            }
             Answer::Failed(_) => ledger.owe("failed operations", 1),
             Answer::Loaded(_)
             | Answer::Retried
@@ -272,28 +310,21 @@ impl Judge {
             | Answer::Dead(_)
             | Answer::SessionKept
             | Answer::SessionFound(_)
-            | Answer::DeviceKept
+            | Answer::Device(_)
             | Answer::Queue(_)
             | Answer::Found(_) => {}
         }
     }
 
-    fn on_appended(
-        &mut self,
-        node: u32,
-        id: MessageId,
-        asked: (u64, Option<MessageId>),
-        appended: &Appended,
-    ) {
+    fn on_appended(&mut self, node: u32, id: MessageId, appended: &Appended) {
         let Some(message) = self.messages.get_mut(&id) else { return };
         match appended {
             Appended::Stored { evicted, .. } | Appended::Elsewhere { evicted, .. } => {
                 message.stored = true;
                 self.node(node).ledger.owe("deaths", evicted.len() as u64);
                 for id in evicted {
-                    self.judge_eviction(*id, asked);
+                    self.judge_eviction(*id);
                 }
-                self.note_deaths(evicted);
             }
             Appended::Merged { into: first } | Appended::Duplicate { first, .. } => {
                 message.fate = Fate::Another(*first);
@@ -308,8 +339,11 @@ impl Judge {
 
     pub(super) fn on_kept(&mut self, key: &Key, waiting: usize, spared: bool) {
         let config = &self.config;
-        // What is being delivered does not count, and neither does what only awaits its removal.
-        let uncounted = 5 * config.window_messages + config.max_removing;
+        // What is being delivered does not count, nor what only awaits its removal, nor what is
+        // before it because it was let wait again.
+        let requeued = self.key_index(key).and_then(|key| self.requeued.get(&key));
+        let requeued = requeued.copied().unwrap_or(0);
+        let uncounted = 5 * config.window_messages + config.max_removing + requeued;
         let most = config.mailbox_limit + if spared { uncounted } else { 0 };
         self.demand(Oracle::Memory, waiting <= most as usize, || {
             format!("{waiting} messages wait for {key}, and {most} may")

@@ -23,7 +23,7 @@ use std::fmt;
 use steadfast_core::command::Command;
 use steadfast_core::config::Config;
 use steadfast_core::event::{Event, PusherEvent};
-use steadfast_core::id::{ConnId, Key, MessageId, OpId, PusherId};
+use steadfast_core::id::{ConnId, Key, MessageId, OpId, PusherId, RequestId};
 use steadfast_core::record::{ConnRecord, DeathReason, DeliveryRecord, Record, StoreRecord};
 use steadfast_core::store::Retry;
 use steadfast_core::time::{Span, Time};
@@ -139,6 +139,15 @@ pub enum Fact {
     },
     /// A store dropped these dead letters for good.
     Purged(Vec<MessageId>),
+    /// A store dropped these waiting messages for good, as an operator wanted it to.
+    Cleared(Vec<MessageId>),
+    /// A store let these dead letters wait again.
+    Requeued {
+        /// Which ones.
+        ids: Vec<MessageId>,
+        /// When they expire now.
+        expires_at: Time,
+    },
     /// Every key that has clients has had a sound one for long enough: nothing may wait for it.
     Recovered(BTreeMap<Key, Vec<MessageId>>),
 }
@@ -154,7 +163,7 @@ pub struct Inventory {
     pub appended: u64,
     /// How many were removed.
     pub removed: u64,
-    /// How many dead letters were dropped for good.
+    /// How many dead letters and waiting messages were dropped for good.
     pub purged: u64,
 }
 
@@ -171,6 +180,10 @@ pub struct Judge {
     /// How many batches were seen: the judge's own time.
     batches: u64,
     purged: BTreeSet<MessageId>,
+    /// How many messages of each key were let wait again, however many wait already.
+    requeued: BTreeMap<u32, u32>,
+    /// Whether the current batch is about an operator's request.
+    operating: bool,
     received: Vec<Vec<u32>>,
     violation: Option<Violation>,
 }
@@ -185,6 +198,10 @@ struct Node {
     losses: u32,
     lost: Span,
     stopping: bool,
+    /// When silent connections are looked for again.
+    looks_at: Span,
+    /// What operators asked and were not told.
+    requests: BTreeSet<RequestId>,
     /// What the current batch owes.
     ledger: Ledger,
     abandoned: Vec<u32>,
@@ -238,7 +255,9 @@ enum Asking {
 /// A storage operation under way.
 #[derive(Debug)]
 enum Asked {
-    Append { id: MessageId, batch: u64, spared: Option<MessageId> },
+    Append(MessageId),
+    /// By an operator.
+    Wish,
     Other,
 }
 
@@ -250,9 +269,9 @@ struct Message {
     node: u32,
     fate: Fate,
     stored: bool,
+    /// It is written when the store has answered that it is no duplicate.
+    held: bool,
     promised: bool,
-    /// It was set aside, and may have been let wait again.
-    died: bool,
     failed: bool,
     removed: bool,
     /// The store has answered that it is removed.
@@ -293,6 +312,8 @@ struct Content {
     proven: u32,
     removed: u32,
     received: u32,
+    /// A dead letter of it was let wait again, behind what was newer.
+    requeued: bool,
     /// Since which batch it is being delivered: written, and neither confirmed nor failed.
     in_window: Option<u64>,
 }
@@ -311,6 +332,8 @@ impl Judge {
             contents: BTreeMap::new(),
             batches: 0,
             purged: BTreeSet::new(),
+            requeued: BTreeMap::new(),
+            operating: false,
             received: vec![Vec::new(); schedule.world.clients.len()],
             violation: None,
         }
@@ -341,12 +364,18 @@ impl Judge {
     pub fn batch(&mut self, at: Moment, node: u32, event: &Event, commands: &[Command]) {
         self.now = at;
         self.batches += 1;
+        self.operating = matches!(event, Event::Operator(..));
         self.nodes.entry(node).or_default();
         self.on_event(node, event);
         for command in commands {
             self.on_command(node, command);
         }
         self.end_of_batch(node);
+    }
+
+    /// It is this time.
+    pub fn at(&mut self, now: Moment) {
+        self.now = now;
     }
 
     /// The world tells a fact.
@@ -364,6 +393,8 @@ impl Judge {
             Fact::Crashed(node) => self.on_crash(node),
             Fact::Kept { key, waiting, spared } => self.on_kept(&key, waiting, spared),
             Fact::Purged(ids) => self.purged.extend(ids),
+            Fact::Cleared(ids) => self.on_cleared(&ids),
+            Fact::Requeued { ids, expires_at } => self.on_requeued(&ids, expires_at),
             Fact::Recovered(waiting) => {
                 for (key, ids) in waiting {
                     self.demand(Oracle::Delivery, ids.is_empty(), || {
@@ -380,8 +411,11 @@ impl Judge {
             Event::Pusher(id, event) => self.on_pusher_event(node, *id, event),
             Event::Answered(op, answer) => self.on_answer(node, *op, answer),
             Event::ShutdownRequested => self.node(node).stopping = true,
-            // No operator is at work in these worlds, and no second gateway.
-            Event::Operator(..) | Event::Noticed(_) | Event::DeadlineReached => {}
+            Event::Operator(request, _) => {
+                self.node(node).requests.insert(*request);
+            }
+            // No second gateway is at work in these worlds.
+            Event::Noticed(_) | Event::DeadlineReached => {}
         }
     }
 
@@ -424,7 +458,10 @@ impl Judge {
             Command::Record(record) => self.on_record(node, record),
             Command::Pause { pusher } => self.set_paused(node, *pusher, true),
             Command::Resume { pusher } => self.set_paused(node, *pusher, false),
-            Command::Answer { .. } => {}
+            Command::Answer { request, .. } => {
+                let asked = self.node(node).requests.remove(request);
+                self.demand(Oracle::Reply, asked, || format!("{request} is answered unasked"));
+            }
             Command::Finish { pusher } => {
                 let pusher = self.node(node).pushers.get(pusher);
                 let left = pusher.map_or(0, |pusher| pusher.unanswered.len());
@@ -452,10 +489,13 @@ impl Judge {
                 self.node(node).ledger.pay("failed operations", 1);
             }
             Record::StaleId => self.node(node).ledger.pay("stale ids", 1),
+            Record::Store(_, StoreRecord::DeadPurged { count }) => {
+                self.node(node).ledger.pay("purged dead letters", *count);
+            }
             Record::Store(
                 _,
                 StoreRecord::Retried { .. }
-                | StoreRecord::DeadPurged { .. }
+                | StoreRecord::DeviceLogTaken { .. }
                 | StoreRecord::LeaseLost
                 | StoreRecord::LeaseHeld,
             )
@@ -479,9 +519,9 @@ impl Judge {
                 let sent = content.is_some_and(|serial| self.contents[&serial].sent > 0);
                 self.demand(Oracle::Records, sent, || format!("{id} was never written"));
             }
-            DeliveryRecord::RemovalsBehind { .. }
-            | DeliveryRecord::Requeued { .. }
-            | DeliveryRecord::Purged { .. } => {}
+            DeliveryRecord::Requeued { .. } => self.node(node).ledger.pay("requeued letters", 1),
+            DeliveryRecord::Purged { .. } => self.node(node).ledger.pay("purged messages", 1),
+            DeliveryRecord::RemovalsBehind { .. } => {}
         }
     }
 
@@ -605,6 +645,8 @@ fn closing(record: &ConnRecord) -> Option<&'static str> {
         | ConnRecord::TakenElsewhere { .. }
         | ConnRecord::PongUnsupported { .. }
         | ConnRecord::Link { .. }
+        | ConnRecord::LogKept { .. }
+        | ConnRecord::LogNotKept { .. }
         | ConnRecord::Closed { .. } => None,
     }
 }

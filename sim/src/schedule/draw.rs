@@ -1,8 +1,8 @@
 //! Drawing a schedule from a seed.
 
 use super::{
-    Actor, BadLine, Crash, Direction, Family, Intrusion, Op, OpKind, Push, Schedule, Stream, Tier,
-    Trouble, WorldSpec,
+    Actor, BadLine, Crash, Direction, Family, Intrusion, Op, OpKind, Push, Question, Schedule,
+    Stream, Tier, Trouble, WorldSpec,
 };
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -25,7 +25,7 @@ pub(super) fn schedule(seed: u64, tier: Tier) -> Schedule {
     let clients = (0..).map(Actor::Client).take(world.clients.len());
     let back_ends = (0..world.back_ends).map(Actor::BackEnd);
     let gateways = (0..world.gateways).map(Actor::Gateway);
-    let others = [Actor::Store, Actor::Clock, Actor::Stranger];
+    let others = [Actor::Store, Actor::Clock, Actor::Stranger, Actor::Operator];
     let mut ops = Vec::new();
     for actor in clients.chain(back_ends).chain(gateways).chain(others) {
         let rng = actor.stream(seed, Stream::Schedule);
@@ -77,6 +77,7 @@ impl Draw<'_> {
                 self.some(Family::Leap, 3, |rng| OpKind::Leap(rng.random_range(3_000..40_000)));
             }
             Actor::Stranger => self.strangers(),
+            Actor::Operator => self.operator(),
         }
     }
 
@@ -136,7 +137,7 @@ impl Draw<'_> {
     fn back_end(&mut self) {
         let Actor::BackEnd(index) = self.actor else { return };
         let mut serial = index * 10_000;
-        for _ in 0..self.rng.random_range(80..160) {
+        for _ in 0..self.rng.random_range(70..130) {
             let at = self.rng.random_range(500_000..self.world.heal_at);
             let key = self.some_key();
             self.push_one(at, &mut serial, key);
@@ -157,6 +158,7 @@ impl Draw<'_> {
             for _ in 0..2 {
                 self.push_while_removing(&mut serial);
             }
+            self.request_many(&mut serial, index);
         }
         self.some(Family::Malformed, 4, |rng| {
             let lines = [
@@ -176,7 +178,7 @@ impl Draw<'_> {
     }
 
     /// The same push again when the first is confirmed, its client gone and its removal not done: the
-    /// store stands still from before the confirmation on.
+    /// store fails writes from before the confirmation until just before the second push.
     fn push_while_removing(&mut self, serial: &mut u32) {
         let clients = u32::try_from(self.world.clients.len()).expect("a world has few clients");
         let (at, client) = (self.some_time(), self.rng.random_range(0..clients));
@@ -185,11 +187,23 @@ impl Draw<'_> {
         let push = Push { key, serial: *serial, padding: 0, poison: false };
         let travel = self.world.clients[client as usize].latency;
         self.push_op(at, OpKind::Push(push));
-        let stall = OpKind::Trouble(Trouble::Stalled, 900);
-        self.ops.push(Op { at: at + 8_000, actor: Actor::Store, kind: stall });
         let reset_at = at + 60_000 + 8 * travel;
+        let full = OpKind::Trouble(Trouble::ReadOnly, (reset_at + 10_000 - at) / 1_000);
+        self.ops.push(Op { at: at + 4_000, actor: Actor::Store, kind: full });
         self.ops.push(Op { at: reset_at, actor: Actor::Client(client), kind: OpKind::Reset });
         self.push_op(reset_at + 20_000, OpKind::Push(push));
+    }
+
+    /// More pushes under names at once than a window has room for: none is written before it is known
+    /// to be no duplicate.
+    fn request_many(&mut self, serial: &mut u32, index: u32) {
+        let (start, key) = (self.some_time(), self.some_key());
+        for step in 0..self.rng.random_range(4..20) {
+            *serial += 1;
+            let push = Push { key, serial: *serial, padding: 0, poison: false };
+            let name = 10_000 * (index + 1) + step;
+            self.push_op(start, OpKind::Request(push, name));
+        }
     }
 
     fn some_key(&mut self) -> u32 {
@@ -252,6 +266,22 @@ impl Draw<'_> {
         });
         self.some(Family::Bounce, 1, |rng| OpKind::Shutdown(rng.random_range(1_500..5_000)));
         self.some(Family::Stall, 3, |rng| OpKind::Stall(rng.random_range(200..20_000)));
+    }
+
+    fn operator(&mut self) {
+        let keys = u32::try_from(self.world.keys.len()).expect("a world has few keys");
+        self.some(Family::Operators, 12, |rng| {
+            let questions = [
+                Question::ShowQueue,
+                Question::PurgeQueue,
+                Question::ListDead,
+                Question::RequeueDead,
+                Question::RequeueDead,
+                Question::PurgeDead,
+            ];
+            let question = questions[rng.random_range(0..questions.len())];
+            OpKind::Ask(question, rng.random_range(0..keys))
+        });
     }
 
     fn strangers(&mut self) {

@@ -58,11 +58,13 @@ pub enum Family {
     Leap,
     /// Writes are chopped to single bytes.
     Chop,
+    /// Operators drop what waits, and let the dead wait again.
+    Operators,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Partition,
         Self::OneWayPartition,
         Self::Hold,
@@ -89,12 +91,14 @@ impl Family {
         Self::Stall,
         Self::Leap,
         Self::Chop,
+        Self::Operators,
     ];
 
     /// Whether worlds of this tier can have it.
     #[must_use]
     pub fn exists_in(self, tier: Tier) -> bool {
-        self != Self::Chop || tier == Tier::Turmoil
+        (self != Self::Chop || tier == Tier::Turmoil)
+            && (self != Self::Operators || tier == Tier::Direct)
     }
 }
 

@@ -70,6 +70,8 @@ pub enum Actor {
     Clock,
     /// Sockets that are no client's: half-done upgrades, rubbish.
     Stranger,
+    /// People who look after queues and dead letters.
+    Operator,
 }
 
 /// What an actor does. Times are in milliseconds unless their name says otherwise.
@@ -131,6 +133,8 @@ pub enum OpKind {
     Leap(u64),
     /// A socket is opened, and this is all that comes.
     Intrude(Intrusion),
+    /// An operator asks for this, about this key: its place in [`WorldSpec::keys`].
+    Ask(Question, u32),
 }
 
 /// Which way a network loses everything.
@@ -217,6 +221,21 @@ pub enum Intrusion {
     Monitor,
 }
 
+/// What an operator asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Question {
+    /// What waits.
+    ShowQueue,
+    /// That what waits and is not being delivered is dropped.
+    PurgeQueue,
+    /// Which dead letters there are.
+    ListDead,
+    /// That the dead letters wait again.
+    RequeueDead,
+    /// That the dead letters are dropped.
+    PurgeDead,
+}
+
 /// What an actor's random stream is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
@@ -236,6 +255,7 @@ impl Actor {
             Self::Store => 4_000,
             Self::Clock => 4_001,
             Self::Stranger => 4_002,
+            Self::Operator => 4_003,
         }
     }
 

@@ -208,6 +208,9 @@ impl WorldSpec {
             Tier::Turmoil => rng.random_range(1..=3),
         };
         let mut settings = if clean { Settings::draw_clean(rng) } else { Settings::draw(rng) };
+        // Every client can be connected.
+        let crowd = u32::try_from(clients.len()).expect("a world has few clients");
+        settings.max_connections = settings.max_connections.max(crowd);
         if families.contains(&Family::IgnorePings) {
             // A page's next message has to come before its pong is overdue.
             settings.pong_timeout = settings.pong_timeout.max(settings.idle_timeout / 3 + 1_000);

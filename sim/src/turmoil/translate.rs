@@ -99,6 +99,8 @@ impl Writer<'_> {
             Actor::Gateway(gateway) => self.gateway(at, gateway as usize, &op.kind),
             Actor::Store | Actor::Clock => self.everywhere(at, &op.kind),
             Actor::Stranger => self.stranger(at, &op.kind),
+            // These worlds have no operators.
+            Actor::Operator => {}
         }
     }
 

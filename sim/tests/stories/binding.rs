@@ -2,6 +2,9 @@
 
 use crate::story;
 use steadfast_core::config::{Config, Dialects, UrlKey};
+use steadfast_core::event::Event;
+use steadfast_core::id::RequestId;
+use steadfast_core::operator::OperatorRequest;
 use steadfast_core::record::Dialect;
 use steadfast_core::time::Span;
 use steadfast_sim::world::{Pongs, Reads, Store};
@@ -87,6 +90,58 @@ fn devices_rebind() {
         world.note("On a connection bound otherwise it is just text.");
         let b = world.client("5");
         world.text(b, r#"{"deviceId":"d1"}"#);
+    });
+}
+
+#[test]
+fn device_links_follow_the_newest_connection() {
+    story("device_links", Config::default(), |world| {
+        let a = world.client(r#"{"deviceId":"d1"}"#);
+        let b = world.client(r#"{"deviceId":"d1"}"#);
+        world.note("The newer one is gone: the device is where the older one is.");
+        world.drop_conn(b);
+        world.note("Another older one goes: nothing changes.");
+        let _ = world.client(r#"{"deviceId":"d1"}"#);
+        world.drop_conn(a);
+    });
+}
+
+#[test]
+fn device_logs_are_answered_once_stored() {
+    story("device_logs", Config::default(), |world| {
+        let a = world.client(r#"{"deviceId":"d1"}"#);
+        world.set_store(Store::Slow);
+        world.note("The upload is answered when the store has answered.");
+        world.text(a, r#"{"deviceId":"d1","type":4,"data":{"汉字":[1, 2]}}"#);
+        world.set_store(Store::Prompt);
+        world.note("Type 4 as text counts too; data that is not true to PHP is no log.");
+        world.text(a, r#"{"deviceId":"d1","type":"4","data":"x"}"#);
+        world.text(a, r#"{"deviceId":"d1","type":4,"data":"0"}"#);
+        world.note("A store that fails: not answered, and recorded.");
+        world.set_store(Store::Failing);
+        world.text(a, r#"{"deviceId":"d1","type":4,"data":[3]}"#);
+        world.note("A device that has gone is not answered, but its log is kept.");
+        world.set_store(Store::Slow);
+        world.text(a, r#"{"deviceId":"d1","type":4,"data":[4]}"#);
+        world.drop_conn(a);
+        world.set_store(Store::Prompt);
+    });
+}
+
+#[test]
+fn device_logs_are_limited() {
+    let config = Config { device_log_limit: 8, ..Config::default() };
+    story("device_logs_are_limited", config, |world| {
+        let a = world.client(r#"{"deviceId":"d1"}"#);
+        world.text(a, r#"{"deviceId":"d1","type":4,"data":"abcd"}"#);
+        world.note("The log is full.");
+        world.text(a, r#"{"deviceId":"d1","type":4,"data":1}"#);
+        world.note("What was taken makes room.");
+        let take = OperatorRequest::DropDeviceLog { through: 1, limit: 10 };
+        world.tell(Event::Operator(RequestId(1), take));
+        world.text(a, r#"{"deviceId":"d1","type":4,"data":1}"#);
+        let read = OperatorRequest::ReadDeviceLog { after: None, limit: 10 };
+        world.tell(Event::Operator(RequestId(2), read));
     });
 }
 

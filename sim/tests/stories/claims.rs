@@ -55,6 +55,7 @@ fn push_elsewhere(world: &mut World, key: &str, data: &'static str, epoch: u64) 
         merge_within: None,
         limit: 100,
         window_end: None,
+        spare: 0,
         epoch,
     }))
 }
@@ -150,6 +151,7 @@ fn push_elsewhere_unnoticed(world: &mut World, key: &str) {
         merge_within: None,
         limit: 100,
         window_end: None,
+        spare: 0,
         epoch: 0,
     }));
     world.model.take_notices();

@@ -19,6 +19,25 @@ fn mailbox_limit() {
 }
 
 #[test]
+fn eviction_behind_a_load() {
+    let config = Config { mailbox_limit: 2, window_messages: 2, ..Config::default() };
+    story("eviction_behind_a_load", config, |world| {
+        let backend = world.pusher();
+        world.push(backend, "5", "one");
+        world.push(backend, "5", "two");
+        world.note("The store has read both for the client, and the core does not know them yet.");
+        world.set_store(Store::Slow);
+        let _ = world.client("5");
+        world.push(backend, "5", "three");
+        world.answer();
+        world.note("Three messages wait where two may, but two of them are being delivered.");
+        world.answer();
+        world.set_store(Store::Prompt);
+        world.wait_ms(100);
+    });
+}
+
+#[test]
 fn window_is_exempt_from_limits() {
     let config = Config {
         mailbox_limit: 2,

@@ -63,6 +63,7 @@ fn leave_from(world: &mut World, data: &'static str, accepted_at: Time, ttl: Spa
         merge_within: None,
         limit: u32::MAX,
         window_end: None,
+        spare: 0,
         epoch: 0,
     };
     world.model.apply(Op::Append(append));

@@ -1,6 +1,6 @@
 //! What operators see and do while messages are under way.
 
-use crate::{leave, settled_client, story};
+use crate::{leave, leave_from, settled_client, story};
 use steadfast_core::config::Config;
 use steadfast_core::event::Event;
 use steadfast_core::id::{Key, MessageId, RequestId};
@@ -67,6 +67,20 @@ fn dead_letters_are_requeued_to_a_live_client() {
         requeue(world);
         bury(world, three);
         list_dead(world);
+    });
+}
+
+#[test]
+fn a_requeue_after_the_clock_went_back() {
+    story("a_requeue_after_the_clock_went_back", Config::default(), |world| {
+        world.note("The last run's clock was a day ahead: accepted then, and dead since.");
+        let day = Span::from_secs(24 * 3_600);
+        let id = leave_from(world, "tomorrow", world.now + day, Span::from_secs(60));
+        bury(world, id);
+        let a = settled_client(world, "5");
+        world.note("It has its whole time to live once more, counted from now.");
+        requeue(world);
+        world.pong(a);
     });
 }
 

@@ -19,7 +19,8 @@ impl Model {
     ///    that message.
     /// 4. It is stored at the end, and the oldest messages that are too many are buried: all of
     ///    them, and with a limit of zero the new one too. Messages up to `window_end` neither count
-    ///    nor die; when that message does not wait, there are none.
+    ///    nor die (when that message does not wait, there are none), and neither do the `spare`
+    ///    oldest.
     ///
     /// When another node serves the key, the sender does not know the window: nothing is merged,
     /// the `limit` oldest messages neither count nor die, and that node is told.
@@ -43,10 +44,8 @@ impl Model {
         let other = other.map(|node| (node, append.key.clone()));
         if other.is_some() {
             append.merge_within = None;
-            let sheltered = (append.limit as usize).checked_sub(1);
-            append.window_end = sheltered.and_then(|last| {
-                Some(self.waiting.messages(&append.key).take(last + 1).last()?.id)
-            });
+            append.window_end = None;
+            append.spare = append.limit;
         }
         if let Some(into) = self.merges_with(&append) {
             self.counts.merged += 1;
@@ -86,7 +85,8 @@ impl Model {
 
     /// Stores a message at the end of its mailbox.
     fn store(&mut self, append: Append) -> (u64, Vec<MessageId>) {
-        let Append { key, id, payload, accepted_at, expires_at, limit, window_end, .. } = append;
+        let Append { key, id, payload, accepted_at, expires_at, .. } = append;
+        let Append { limit, window_end, spare, .. } = append;
         self.last_position += 1;
         let position = self.last_position;
         let not_before = Time::EPOCH;
@@ -97,7 +97,7 @@ impl Model {
         self.counts.waiting += 1;
         let mut evicted = Vec::new();
         if waiting > limit as usize {
-            let excess = self.waiting.excess(&key, window_end, limit);
+            let excess = self.waiting.excess(&key, (window_end, spare), limit);
             evicted = self.bury(&key, excess, accepted_at, DeathReason::Limit);
         }
         (position, evicted)

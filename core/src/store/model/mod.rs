@@ -42,10 +42,8 @@ mod sessions;
 mod tests;
 mod waiting;
 
-pub use devices::DeviceEntry;
-
 use crate::id::{ConnId, Key, MessageId};
-use crate::store::{Answer, DeadLetter, Node, Notice, Op, StoredMessage};
+use crate::store::{Answer, DeadLetter, DeviceEntry, Node, Notice, Op, StoredMessage};
 use crate::time::Time;
 use claims::Claims;
 use dead::Dead;
@@ -162,10 +160,7 @@ impl Model {
             Op::Queue(op) => Answer::Queue(self.queue_op(op)),
             Op::Find { key, target, now } => Answer::Found(Box::new(self.locate(key, target, now))),
             Op::Session(op) => self.sessions.apply(op),
-            Op::Device(op) => {
-                self.devices.apply(op);
-                Answer::DeviceKept
-            }
+            Op::Device(op) => Answer::Device(self.devices.apply(op)),
         }
     }
 
@@ -202,21 +197,15 @@ impl Model {
         self.claims.take_notices()
     }
 
-    /// The connection a device was last seen on.
+    /// The connection of a device.
     #[must_use]
     pub fn device_link(&self, device: &str) -> Option<ConnId> {
         self.devices.link(device)
     }
 
     /// The device log, oldest entry first.
-    #[must_use]
-    pub fn device_log(&self) -> &[DeviceEntry] {
+    pub fn device_log(&self) -> impl Iterator<Item = &DeviceEntry> {
         self.devices.log()
-    }
-
-    /// Takes the device log, oldest entry first, and leaves an empty one.
-    pub fn take_device_log(&mut self) -> Vec<DeviceEntry> {
-        self.devices.take_log()
     }
 
     /// What became of everything that was ever asked for.
@@ -246,5 +235,6 @@ impl Model {
         self.names.check();
         self.claims.check();
         self.sessions.check();
+        self.devices.check();
     }
 }

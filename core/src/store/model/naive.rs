@@ -7,8 +7,8 @@ use crate::id::MessageId;
 use crate::record::DeathReason;
 use crate::store::{
     Answer, Append, Appended, ClaimAnswer, ClaimOp, DeadAnswer, DeadCursor, DeadFilter, DeadLetter,
-    DeadOp, Expired, ExpiryCursor, Found, Loaded, Manner, Node, Op, Queue, QueueAnswer, QueueOp,
-    Session, SessionOp, StoredMessage, Target,
+    DeadOp, DeviceAnswer, DeviceEntry, DeviceOp, Expired, ExpiryCursor, Found, Loaded, Manner,
+    Node, Op, Queue, QueueAnswer, QueueOp, Session, SessionOp, StoredMessage, Target,
 };
 use crate::time::Time;
 use std::collections::BTreeSet;
@@ -23,6 +23,8 @@ pub(super) struct Naive {
     leases: Vec<(Node, Time)>,
     claims: Vec<Claim>,
     sessions: Vec<Session>,
+    /// Everything that was ever logged, and whether it was dropped.
+    logged: Vec<(DeviceEntry, bool)>,
 }
 
 #[derive(Clone)]
@@ -100,7 +102,46 @@ impl Naive {
                 let last = self.sessions.iter().rev().find(|session| session.id == id);
                 Answer::SessionFound(last.filter(|session| session.expires_at > now).cloned())
             }
-            Op::Device(_) => Answer::DeviceKept,
+            Op::Device(op) => Answer::Device(self.device(op)),
+        }
+    }
+
+    fn device(&mut self, op: DeviceOp) -> DeviceAnswer {
+        let size = |it: &DeviceEntry| (it.device.len() + it.entry.len()) as u64;
+        match op {
+            DeviceOp::Link { .. } | DeviceOp::Unlink { .. } => DeviceAnswer::Kept,
+            DeviceOp::Log { device, entry, limit } => {
+                let entry = DeviceEntry { number: self.logged.len() as u64 + 1, device, entry };
+                let there = self.logged.iter().filter(|(_, dropped)| !dropped);
+                let bytes: u64 = there.map(|(entry, _)| size(entry)).sum();
+                if bytes + size(&entry) > limit {
+                    // Its number is given to the next one.
+                    return DeviceAnswer::Full;
+                }
+                self.logged.push((entry, false));
+                DeviceAnswer::Kept
+            }
+            DeviceOp::Read { after, max_entries, max_bytes } => {
+                let mut entries: Vec<DeviceEntry> = Vec::new();
+                for (entry, dropped) in &self.logged {
+                    let read: u64 = entries.iter().map(size).sum();
+                    if *dropped || after.is_some_and(|after| entry.number <= after) {
+                        continue;
+                    }
+                    let is_enough = !entries.is_empty() && read >= max_bytes;
+                    if is_enough || entries.len() == max_entries as usize {
+                        break;
+                    }
+                    entries.push(entry.clone());
+                }
+                DeviceAnswer::Entries(entries)
+            }
+            DeviceOp::Drop { through, limit } => {
+                let there = self.logged.iter_mut().filter(|(_, dropped)| !dropped);
+                let taken = there.filter(|(entry, _)| entry.number <= through);
+                let dropped = taken.take(limit as usize).map(|(_, dropped)| *dropped = true);
+                DeviceAnswer::Dropped(dropped.count() as u64)
+            }
         }
     }
 
@@ -141,6 +182,8 @@ impl Naive {
         let is_elsewhere = other.is_some();
         if is_elsewhere {
             append.merge_within = None;
+            append.window_end = None;
+            append.spare = append.limit;
         }
         let last = self.mailbox(&key).pop();
         let into = last.filter(|last| {
@@ -157,17 +200,16 @@ impl Naive {
         if let Some(into) = into {
             return Appended::Merged { into: into.id };
         }
-        let (position, evicted) = self.store(append, is_elsewhere);
+        let (position, evicted) = self.store(append);
         match is_elsewhere {
             true => Appended::Elsewhere { position, evicted },
             false => Appended::Stored { position, evicted },
         }
     }
 
-    fn store(&mut self, append: Append, is_elsewhere: bool) -> (u64, Vec<MessageId>) {
-        let Append { key, id, payload, accepted_at, expires_at, limit, window_end, .. } = append;
-        let shelter: Vec<_> =
-            self.mailbox(&key).iter().take(limit as usize).map(|it| it.id).collect();
+    fn store(&mut self, append: Append) -> (u64, Vec<MessageId>) {
+        let Append { key, id, payload, accepted_at, expires_at, .. } = append;
+        let Append { limit, window_end, spare, .. } = append;
         self.positions.push(key.clone());
         let position = self.positions.iter().filter(|it| **it == key).count() as u64;
         let message = StoredMessage {
@@ -186,10 +228,8 @@ impl Naive {
         loop {
             let mailbox = self.mailbox(&key);
             let end = mailbox.iter().position(|it| Some(it.id) == window_end);
-            let counted = match is_elsewhere {
-                true => mailbox.iter().filter(|it| !shelter.contains(&it.id)).cloned().collect(),
-                false => mailbox[end.map_or(0, |end| end + 1)..].to_vec(),
-            };
+            let window = end.map_or(0, |end| end + 1).max(spare as usize);
+            let counted = &mailbox[window.min(mailbox.len())..];
             if counted.len() <= limit as usize {
                 return (position, evicted);
             }

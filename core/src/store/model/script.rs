@@ -9,8 +9,8 @@ use crate::id::{ConnId, Key, MessageId};
 use crate::record::DeathReason;
 use crate::store::{
     Answer, Append, Appended, ClaimAnswer, ClaimOp, DeadAnswer, DeadCursor, DeadFilter, DeadOp,
-    DeviceOp, ExpiryCursor, Found, Idempotency, Manner, Node, Op, Promise, QueueAnswer, QueueOp,
-    Retry, Session, SessionOp, Target,
+    DeviceAnswer, DeviceOp, ExpiryCursor, Found, Idempotency, Manner, Node, Op, Promise,
+    QueueAnswer, QueueOp, Retry, Session, SessionOp, Target,
 };
 use crate::time::{Span, Time};
 use bytes::Bytes;
@@ -90,15 +90,28 @@ impl Line<'_> {
                 let id = self.word(1).unwrap().into();
                 Op::Session(SessionOp::Get { id, now: self.time("at") })
             }
-            "link" => Op::Device(DeviceOp::Link {
-                device: self.word(1).unwrap().into(),
-                conn: ConnId { slot: small(self.number("slot").unwrap()), generation: 0 },
-            }),
-            "log" => Op::Device(DeviceOp::Log {
-                device: self.word(1).unwrap().into(),
-                entry: self.word(2).unwrap().into(),
-            }),
+            "link" | "unlink" | "log" | "read" | "take" => Op::Device(self.device(limit)),
             other => panic!("no such operation: {other}"),
+        }
+    }
+
+    fn device(&self, max: u32) -> DeviceOp {
+        let device = || self.word(1).unwrap().into();
+        let conn = || ConnId { slot: small(self.number("slot").unwrap()), generation: 0 };
+        match self.word(0).unwrap() {
+            "link" => DeviceOp::Link { device: device(), conn: conn() },
+            "unlink" => DeviceOp::Unlink { device: device(), conn: conn() },
+            "log" => DeviceOp::Log {
+                device: device(),
+                entry: self.word(2).unwrap().into(),
+                limit: self.number("limit").unwrap_or(u64::MAX),
+            },
+            "read" => DeviceOp::Read {
+                after: self.number("after"),
+                max_entries: max,
+                max_bytes: self.number("bytes").unwrap_or(u64::MAX),
+            },
+            _ => DeviceOp::Drop { through: self.number("through").unwrap(), limit: max },
         }
     }
 
@@ -154,6 +167,7 @@ impl Line<'_> {
             merge_within: self.number("merge").map(Span::from_micros),
             limit: self.number("limit").map_or(u32::MAX, small),
             window_end: self.number("window_end").map(id),
+            spare: self.number("spare").map_or(0, small),
             epoch: self.number("epoch").unwrap_or(0),
         }
     }
@@ -276,7 +290,15 @@ fn show(answer: Answer) -> String {
             Found::Gone(id) => format!("gone {}", id.counter),
             Found::Unknown => "unknown".to_owned(),
         },
-        Answer::SessionKept | Answer::DeviceKept => "kept".to_owned(),
+        Answer::SessionKept | Answer::Device(DeviceAnswer::Kept) => "kept".to_owned(),
+        Answer::Device(DeviceAnswer::Full) => "full".to_owned(),
+        Answer::Device(DeviceAnswer::Entries(entries)) => {
+            let shown =
+                entries.iter().map(|it| format!("{} {} {}", it.number, it.device, it.entry));
+            let shown: Vec<_> = shown.collect();
+            if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
+        }
+        Answer::Device(DeviceAnswer::Dropped(count)) => count.to_string(),
         Answer::SessionFound(session) => {
             session.map_or("none".to_owned(), |it| format!("found {}", it.context))
         }

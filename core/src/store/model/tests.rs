@@ -50,9 +50,13 @@ fn append_buries_the_oldest_beyond_the_limit() {
          append 6 f limit=1 window_end=4  => at 6 evicted 5
          append 7 g limit=2 window_end=4  => at 7
          append 8 h limit=3 window_end=99 => at 8 evicted 4
-         append 9 i limit=0               => at 9 evicted 6 7 8 9
-         append 10 z key=other limit=0    => at 10 evicted 10
-         load                             => loaded, tail none, deaths 9",
+         append 9 i limit=1 window_end=6 spare=3   => at 9
+         append 10 j limit=1 window_end=7 spare=1  => at 10 evicted 8 9
+         append 11 k limit=1 window_end=99 spare=1 => at 11 evicted 7 10
+         append 12 l limit=0 spare=9      => at 12
+         append 13 m limit=0              => at 13 evicted 6 11 12 13
+         append 14 z key=other limit=0    => at 14 evicted 14
+         load                             => loaded, tail none, deaths 13",
     );
 }
 
@@ -426,17 +430,44 @@ fn a_session_to_which_more_was_applied_stays_until_it_expires() {
 
 #[test]
 fn devices_are_linked_and_log() {
-    let mut model = check(
-        "link d slot=1  => kept
-         link d slot=2  => kept
-         log d one      => kept
-         log e two      => kept",
+    let model = check(
+        "link d slot=1    => kept
+         link d slot=2    => kept
+         unlink d slot=1  => kept
+         link f slot=3    => kept
+         unlink f slot=3  => kept
+         unlink g slot=3  => kept
+         log d one        => kept
+         log e two        => kept",
     );
     assert_eq!(model.device_link("d"), Some(ConnId { slot: 2, generation: 0 }));
     assert_eq!(model.device_link("e"), None);
-    let log = model.take_device_log();
-    assert_eq!(log.iter().map(|it| &*it.entry).collect::<Vec<_>>(), ["one", "two"]);
-    assert_eq!(model.device_log(), []);
+    assert_eq!(model.device_link("f"), None);
+    assert_eq!(model.device_log().map(|it| &*it.entry).collect::<Vec<_>>(), ["one", "two"]);
+}
+
+#[test]
+fn the_device_log_is_read_and_dropped_by_number() {
+    check(
+        "log d 12345 limit=12     => kept
+         log e 12345 limit=12     => kept
+         log f x limit=12         => full
+         read                     => 1 d 12345, 2 e 12345
+         read limit=1             => 1 d 12345
+         read bytes=6             => 1 d 12345
+         read bytes=7             => 1 d 12345, 2 e 12345
+         read after=1             => 2 e 12345
+         read after=2             => none
+         take through=0           => 0
+         take through=1           => 1
+         read                     => 2 e 12345
+         log f 12345 limit=12     => kept
+         take through=9 limit=1   => 1
+         take through=9           => 1
+         take through=9           => 0
+         log g y                  => kept
+         read                     => 4 g y",
+    );
 }
 
 #[test]
@@ -487,6 +518,7 @@ fn plain(key: Key, id: MessageId) -> Append {
         merge_within: None,
         limit: 10,
         window_end: None,
+        spare: 0,
         epoch: 0,
     }
 }

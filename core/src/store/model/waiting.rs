@@ -153,16 +153,18 @@ impl Waiting {
         }
     }
 
-    /// The oldest messages of a key that are too many when `limit` may wait behind `window_end`.
+    /// The oldest messages of a key that are too many when `limit` may wait behind a window, of which
+    /// the newest message is known or how many there are.
     pub(super) fn excess(
         &self,
         key: &Key,
-        window_end: Option<MessageId>,
+        (window_end, spare): (Option<MessageId>, u32),
         limit: u32,
     ) -> Vec<MessageId> {
         let Some(index) = self.by_key.get(key) else { return Vec::new() };
         let mailbox = &self.mailboxes[*index];
-        let exempt = window_end.and_then(|id| mailbox.index(id)).map_or(0, |at| at + 1);
+        let window = window_end.and_then(|id| mailbox.index(id)).map_or(0, |at| at + 1);
+        let exempt = window.max(spare as usize).min(mailbox.messages.len());
         let excess = (mailbox.messages.len() - exempt).saturating_sub(limit as usize);
         mailbox.messages.range(exempt..exempt + excess).map(|kept| kept.message.id).collect()
     }

@@ -28,7 +28,7 @@ const JOURNALS: u64 = 64 << 20;
 const WORKERS: usize = 2;
 /// Files that may be open.
 const OPEN_FILES: usize = 128;
-/// Larger messages are kept apart, so that compactions do not copy them.
+/// Larger messages and device logs are kept apart, so that compactions do not copy them.
 const LARGE: u32 = 32 << 10;
 /// From so many buffers waiting to be flushed on, commits wait. Fjall itself waits from 4 on.
 const WAITING_BUFFERS: usize = 3;
@@ -53,6 +53,7 @@ pub(super) struct Disk {
     pub(super) expiry: Keyspace,
     pub(super) letters: Keyspace,
     pub(super) names: Keyspace,
+    pub(super) devices: Keyspace,
     pub(super) state: Keyspace,
     /// Whether there are commits that are not durable.
     is_unsynced: bool,
@@ -75,12 +76,14 @@ impl Disk {
         let state = database.keyspace("state", buffered(OTHER_BUFFER))?;
         check_version(&database, &state)?;
         let separate = KvSeparationOptions::default().separation_threshold(LARGE);
-        let of_messages = || buffered(MESSAGES_BUFFER)().with_kv_separation(Some(separate));
+        let of_devices = || buffered(OTHER_BUFFER)().with_kv_separation(Some(separate.clone()));
+        let of_messages = || buffered(MESSAGES_BUFFER)().with_kv_separation(Some(separate.clone()));
         Ok(Self {
             messages: database.keyspace("messages", of_messages)?,
             expiry: database.keyspace("expiry", buffered(OTHER_BUFFER))?,
             letters: database.keyspace("letters", buffered(OTHER_BUFFER))?,
             names: database.keyspace("names", buffered(OTHER_BUFFER))?,
+            devices: database.keyspace("devices", of_devices)?,
             state,
             database,
             is_unsynced: false,
@@ -135,7 +138,8 @@ impl Disk {
             keyspace.sealed_memtable_count() >= WAITING_BUFFERS
                 || keyspace.l0_table_count() >= UNSORTED_TABLES
         };
-        let keyspaces = [&self.messages, &self.expiry, &self.letters, &self.names, &self.state];
+        let Self { messages, expiry, letters, names, devices, state, .. } = self;
+        let keyspaces = [messages, expiry, letters, names, devices, state];
         while keyspaces.iter().any(is_behind) {
             // Fails when the threads have.
             self.database.persist(PersistMode::Buffer)?;

@@ -13,6 +13,7 @@
 //! [`spill`]: Engine::spill
 //! [`sync`]: Engine::sync
 
+use super::devices::DeviceLog;
 use super::disk::{Disk, Fault};
 use super::layout::{Body, Counters, Place, Reader, prefix, state, tagged_prefix};
 use super::mailboxes::{Entry, Fresh, Mailbox, Mailboxes};
@@ -65,6 +66,7 @@ pub(super) struct Engine {
     pub(super) first_expiry: Option<ExpiryCursor>,
     /// No name's window ends before this.
     pub(super) first_name_end: Time,
+    pub(super) device_log: DeviceLog,
     /// No session expires before this.
     pub(super) first_session_expiry: Time,
 }
@@ -88,6 +90,7 @@ impl Engine {
         };
         let done = disk.number(state::GENERATION)?;
         let secret = secret(&mut disk)?;
+        let device_log = DeviceLog::read(&disk)?;
         let (wal, entries) = Wal::open(directory, done, secret)?;
         let mut engine = Self {
             batch: disk.batch(),
@@ -107,6 +110,7 @@ impl Engine {
             first_expiry: None,
             first_name_end: Time::EPOCH,
             first_session_expiry: Time::EPOCH,
+            device_log,
         };
         if !entries.is_empty() {
             engine.replay(entries);
@@ -147,6 +151,7 @@ impl Engine {
         };
         let next = last + 1;
         self.batch.insert(&self.disk.state, state::INCARNATION, next.to_be_bytes());
+        self.forget_links()?;
         self.commit()?;
         self.sync()?;
         Ok(next)
@@ -188,7 +193,7 @@ impl Engine {
             Op::Claim(_) => Answer::Failed("the embedded store is not shared".to_owned()),
             Op::Dead(op) => Answer::Dead(self.dead_op(op)?),
             Op::Session(op) => self.session_op(op)?,
-            Op::Device(op) => self.device_op(op)?,
+            Op::Device(op) => Answer::Device(self.device_op(op)?),
             Op::Queue(op) => Answer::Queue(self.queue_op(op)?),
             Op::Find { key, target, now } => {
                 Answer::Found(Box::new(self.locate(key, target, now)?))

@@ -33,6 +33,8 @@ pub(super) mod state {
     pub(in super::super) const GENERATION: &[u8] = b"g";
     /// The number of the device log's last entry: u64.
     pub(in super::super) const LOGGED: &[u8] = b"m";
+    /// What the entries of the device log count for, in bytes: u64.
+    pub(in super::super) const LOGGED_BYTES: &[u8] = b"b";
     /// A record that is written to see whether writing works again.
     pub(in super::super) const PROBE: &[u8] = b"p";
     /// By key text: how many of its messages ever died, u64.
@@ -41,10 +43,14 @@ pub(super) mod state {
     pub(in super::super) const SESSION: u8 = b'S';
     /// By expiry and session id: nothing.
     pub(in super::super) const SESSION_EXPIRY: u8 = b'X';
+}
+
+/// Records of the keyspace `devices`.
+pub(super) mod devices {
     /// By device id: its connection.
-    pub(in super::super) const DEVICE: u8 = b'D';
+    pub(in super::super) const LINK: u8 = b'D';
     /// By number: device id and entry.
-    pub(in super::super) const DEVICE_LOG: u8 = b'L';
+    pub(in super::super) const ENTRY: u8 = b'L';
 }
 
 /// Records of the keyspace `letters`.

@@ -180,10 +180,11 @@ impl Engine {
         let mailbox = Self::mailbox(&mut self.mailboxes, &self.disk, &append.key)?;
         mailbox.last = hash.map(|hash| Last { position, accepted_at, hash });
         mailbox.entries.push_back(Entry { place, fresh });
-        let exempt = |id| mailbox.index(id).map_or(0, |index| index + 1);
+        let up_to = |id| mailbox.index(id).map_or(0, |index| index + 1);
         let mut excess = Vec::new();
         if mailbox.entries.len() > append.limit as usize {
-            let exempt = append.window_end.map_or(0, exempt);
+            let window = append.window_end.map_or(0, up_to);
+            let exempt = window.max(append.spare as usize).min(mailbox.entries.len());
             let count = (mailbox.entries.len() - exempt).saturating_sub(append.limit as usize);
             let entries = mailbox.entries.range(exempt..exempt + count);
             excess = entries.map(|entry| entry.place.id).collect();

@@ -37,12 +37,12 @@
 //! | | `i` | the last incarnation (4) |
 //! | | `n` | last position, newest id, how many wait, how many are dead |
 //! | | `g` | the last generation of the log that is in the database (8) |
-//! | | `m` | the last number in the device log (8) |
+//! | | `m`, `b` | of the device log: the last number, how many bytes it holds (8 each) |
 //! | | `s` | 16 random bytes: the secret of the hashes in `names` and the checksums in the log |
 //! | | `d`, K | how many of the key's messages ever died (8) |
 //! | | `S`, session id | key, context, applied, deaths seen, expiry |
 //! | | `X`, expiry, session id | |
-//! | | `D`, device id | its connection |
+//! | `devices` | `D`, device id | its connection |
 //! | | `L`, number (8) | device id, entry |
 //!
 //! A mailbox is the range of its K in `messages`, in order and with its payloads in place, so that a
@@ -55,6 +55,7 @@
 //! of a message that was appended, and `2`, position, id, expiry, key of one that is gone; key and
 //! payload with their lengths (4) in front.
 
+mod devices;
 mod disk;
 mod engine;
 mod home;

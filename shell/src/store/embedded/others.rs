@@ -1,9 +1,9 @@
-//! The operations that are not about messages: sessions, devices.
+//! The operations that are neither about messages nor about devices: sessions.
 
 use super::disk::Fault;
 use super::engine::Engine;
-use super::layout::{Corrupt, Reader, Writer, decode_session, encode_conn, encode_session, state};
-use steadfast_core::store::{Answer, DeviceOp, Session, SessionOp};
+use super::layout::{Corrupt, Reader, Writer, decode_session, encode_session, state};
+use steadfast_core::store::{Answer, Session, SessionOp};
 use steadfast_core::time::Time;
 
 /// How many expired sessions each new one drops.
@@ -72,26 +72,6 @@ impl Engine {
         }
         self.first_session_expiry = next;
         self.commit()
-    }
-
-    /// Carries an operation on devices out.
-    pub(super) fn device_op(&mut self, op: DeviceOp) -> Result<Answer, Fault> {
-        let (record, value) = match op {
-            DeviceOp::Link { device, conn } => {
-                let record = Writer::tagged(state::DEVICE).rest(device.as_bytes()).end();
-                (record, encode_conn(conn))
-            }
-            DeviceOp::Log { device, entry } => {
-                let number = self.disk.number(state::LOGGED)? + 1;
-                self.batch.insert(&self.disk.state, state::LOGGED, number.to_be_bytes());
-                let record = Writer::tagged(state::DEVICE_LOG).u64(number).end();
-                let value = Writer::default().bytes(device.as_bytes()).bytes(entry.as_bytes());
-                (record, value.end())
-            }
-        };
-        self.batch.insert(&self.disk.state, record, value);
-        self.commit()?;
-        Ok(Answer::DeviceKept)
     }
 }
 

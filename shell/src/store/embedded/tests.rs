@@ -139,6 +139,7 @@ fn append(counter: u64, payload: Bytes) -> Op {
         merge_within: None,
         limit: 1_000_000,
         window_end: None,
+        spare: 0,
         epoch: 0,
     })
 }

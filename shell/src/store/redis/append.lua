@@ -1,7 +1,7 @@
 -- Keeps a message. ARGV: key, id, accepted at and expires at (eight bytes each), payload, accepted at,
 -- the score of its expiry, span within which to merge or '', limit, id of the window's end or '',
--- promise, the epoch of the sender's claim (eight bytes); with an idempotency name also the name's field
--- and the end of its window.
+-- how many of the oldest are spared, promise, the epoch of the sender's claim (eight bytes); with an
+-- idempotency name also the name's field and the end of its window.
 -- Returns the position; or it and the evicted ids; or the outcome and what belongs to it.
 -- include claims.lua
 local base, key, id, payload = KEYS[1], ARGV[1], ARGV[2], ARGV[4]
@@ -13,7 +13,7 @@ if call('HEXISTS', messages, id) == 1 then
 end
 local count = call('ZCARD', waiting)
 
-local name = ARGV[12]
+local name = ARGV[13]
 if name then
   local first = call('HGET', base .. 'names', name)
   call('ZCARD', base .. 'names:ends')
@@ -35,13 +35,13 @@ local function record(message)
     call('ZREM', ends, old)
     call('HDEL', names, old)
   end
-  call('HSET', names, name, message .. ARGV[10] .. redis.sha1hex(payload) .. ARGV[13])
-  call('ZADD', ends, ARGV[13], name)
+  call('HSET', names, name, message .. ARGV[11] .. redis.sha1hex(payload) .. ARGV[14])
+  call('ZADD', ends, ARGV[14], name)
 end
 
 -- The node that serves the key, if it is another than the sender.
 local claim = call('HGET', base .. 'claims', key)
-local other = claim and string.sub(claim, 1, 8) ~= ARGV[11] and claimant(claim)
+local other = claim and string.sub(claim, 1, 8) ~= ARGV[12] and claimant(claim)
 other = other and lives(other, ARGV[5]) and other
 
 if ARGV[7] ~= '' and count > 0 and not other then
@@ -86,9 +86,9 @@ local position, first = store(), 0
 if other then
   tell(other, 's' .. key)
   first = limit
-elseif ARGV[9] ~= '' then
-  local window_end = call('ZRANK', waiting, ARGV[9])
-  first = window_end and window_end + 1 or 0
+else
+  local window_end = ARGV[9] ~= '' and call('ZRANK', waiting, ARGV[9])
+  first = math.max(window_end and window_end + 1 or 0, tonumber(ARGV[10]))
 end
 local excess = count + 1 - first - limit
 if excess <= 0 then

@@ -6,9 +6,9 @@ use redis::Value;
 use steadfast_core::id::{Key, MessageId};
 use steadfast_core::record::DeathReason;
 use steadfast_core::store::{
-    Answer, Appended, ClaimAnswer, ClaimOp, DeadAnswer, DeadLetter, DeadOp, Expired, ExpiryCursor,
-    Found, Loaded, Notice, Op, Promise, Queue, QueueAnswer, QueueOp, Session, SessionOp,
-    StoredMessage,
+    Answer, Appended, ClaimAnswer, ClaimOp, DeadAnswer, DeadLetter, DeadOp, DeviceAnswer, Expired,
+    ExpiryCursor, Found, Loaded, Notice, Op, Promise, Queue, QueueAnswer, QueueOp, Session,
+    SessionOp, StoredMessage,
 };
 use steadfast_core::time::Time;
 
@@ -45,7 +45,7 @@ pub fn decode(op: Op, reply: Value) -> Decoded<Answer> {
             let session = session(id, &reply)?.filter(|session| session.expires_at > now);
             Ok(Answer::SessionFound(session))
         }
-        Op::Device(_) => Ok(Answer::DeviceKept),
+        Op::Device(_) => Ok(Answer::Device(DeviceAnswer::Kept)),
     }
 }
 

@@ -18,6 +18,10 @@ pub const DEVICE_LINKS: &str = "device:links";
 /// The list of what devices logged, newest entry first.
 pub const DEVICE_LOG: &str = "device:log:list";
 
+/// Removes a device's connection, if it is still this one.
+const UNLINK: &str = "if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then \
+                      redis.call('HDEL', KEYS[1], ARGV[1]) end return 0";
+
 /// Sorted sets keep scores up to this exactly. As a time it is in the year 2255; what expires later
 /// never does.
 const LAST_SCORE: u64 = 1 << 53;
@@ -220,6 +224,7 @@ impl Call<'_> {
             Some(id) => self.id(id),
             None => self.arg(""),
         };
+        self.arg(append.spare);
         self.arg(promise_mark(append.promise)).epoch(append.epoch);
         if let Some(idempotency) = &append.idempotency {
             self.arg(name_field(key, &idempotency.name)).time(*accepted_at + idempotency.window);
@@ -319,7 +324,16 @@ impl Call<'_> {
                 let place = format!("{incarnation}/{conn}");
                 self.arg("HSET").arg(DEVICE_LINKS).arg(&**device).arg(place)
             }
-            DeviceOp::Log { device: _, entry } => self.arg("LPUSH").arg(DEVICE_LOG).arg(&**entry),
+            DeviceOp::Unlink { device, conn } => {
+                let place = format!("{incarnation}/{conn}");
+                self.arg("EVAL").arg(UNLINK).arg(1).arg(DEVICE_LINKS).arg(&**device).arg(place)
+            }
+            DeviceOp::Log { device: _, entry, limit: _ } => {
+                self.arg("LPUSH").arg(DEVICE_LOG).arg(&**entry)
+            }
+            DeviceOp::Read { .. } | DeviceOp::Drop { .. } => {
+                unreachable!("the device log in Redis is drained beside the gateway")
+            }
         };
     }
 }

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use steadfast_core::id::OpId;
-use steadfast_core::store::{Answer, Node, Notice, Op};
+use steadfast_core::store::{Answer, DeviceOp, Node, Notice, Op};
 
 use subscriber::{Notices, Subscriber};
 
@@ -48,7 +48,8 @@ pub struct Options {
     pub url: String,
     /// What the names of all keys begin with.
     pub prefix: String,
-    /// Where devices and their log are; when absent database 15 of the same server.
+    /// Where devices and their log are: database 15 unless the URL names one; when absent that of the
+    /// same server.
     pub device_url: Option<String>,
     /// A write counts once so many replicas have it.
     pub wait_replicas: u32,
@@ -66,6 +67,16 @@ pub struct Options {
 /// The text says what is wrong with it and goes on after the setting's name.
 pub fn check_url(url: &str) -> Result<(), String> {
     Server::new(url, None, Duration::from_secs(1)).map(drop)
+}
+
+/// Whether the URL of a Redis server says which of its databases is meant.
+pub(crate) fn names_database(url: &str) -> bool {
+    let (scheme, rest) = url.split_once("://").unwrap_or_default();
+    if scheme.contains("unix") {
+        return rest.contains("?db=") || rest.contains("&db=");
+    }
+    let place = rest.split(['?', '#']).next().unwrap_or_default();
+    place.split_once('/').is_some_and(|(_, database)| !database.is_empty())
 }
 
 /// Storage in Redis.
@@ -107,7 +118,7 @@ impl Redis {
         let Options { url, prefix, device_url, wait_replicas, timeout, node, clock } = options;
         let server = Server::new(url, None, *timeout).map_err(|error| format!("redis {error}"))?;
         let (device_url, database) = match device_url {
-            Some(url) => (url, None),
+            Some(url) => (url, (!names_database(url)).then_some(DEVICE_DATABASE)),
             None => (url, Some(DEVICE_DATABASE)),
         };
         let device_server = Server::new(device_url, database, *timeout)
@@ -167,6 +178,11 @@ impl Backend for Redis {
     }
 
     fn submit(&mut self, op: OpId, request: Op) {
+        if let Op::Device(DeviceOp::Read { .. } | DeviceOp::Drop { .. }) = request {
+            let why = "the device log is in Redis and drained there".to_owned();
+            self.refused.push((op, Answer::Failed(why)));
+            return;
+        }
         let way = if let Op::Device(_) = request { &mut self.devices } else { &mut self.messages };
         let bytes = weight(&request);
         if way.health.queued_bytes() + way.bytes + bytes > MAX_QUEUED_BYTES {

@@ -195,7 +195,7 @@ fn is_write(answer: &Answer) -> bool {
         | Answer::Dead(_)
         | Answer::Queue(_)
         | Answer::SessionKept
-        | Answer::DeviceKept => true,
+        | Answer::Device(_) => true,
         Answer::Loaded(_)
         | Answer::Expired(_)
         | Answer::Found(_)

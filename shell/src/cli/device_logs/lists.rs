@@ -1,0 +1,382 @@
+//! Lists in Redis, as the gateway and other producers fill them: new entries at the head, the oldest
+//! at the tail.
+//!
+//! An entry is moved to a list of this consumer's, and removed from there by its value once it is in a
+//! file. What a run left in that list the next one takes up first. A Redis that is out of memory moves
+//! nothing, so entries are then removed from the list they came to, as any other consumer does it.
+
+use super::{PATIENCE, Source, Taken, Trouble};
+use crate::store::redis::encode::DEVICE_LOG;
+use crate::store::redis::names_database;
+use redis::{Client, Connection, ErrorKind, RedisError, RedisResult};
+use serde::de::IgnoredAny;
+use std::time::Duration;
+
+/// The database, unless the URL names one.
+const DATABASE: i64 = 15;
+/// What is no JSON.
+const REJECTED: &str = "device:log:rejected";
+/// What each consumer has under way: with its name behind.
+const PROCESSING: &str = "device:log:processing:";
+/// The names of all consumers there ever were.
+const CONSUMERS: &str = "device:log:consumers";
+
+/// So many entries are asked for at once.
+const STEP: usize = 32;
+/// No more are taken at once when there are so many, or so many bytes of them.
+const ENTRIES: usize = 1_000;
+const BYTES: usize = 4 << 20;
+/// So long is waited for a connection, and for a reply.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// So many bytes of an entry are shown when it is rejected.
+const SHOWN: usize = 200;
+
+/// A consumer of the lists.
+pub(super) struct Lists {
+    client: Client,
+    /// Address and database, without the password.
+    server: String,
+    consumer: String,
+    processing: String,
+    connection: Option<Connection>,
+    phase: Phase,
+    has_met_others: bool,
+    held: Held,
+    /// How long to leave Redis alone when it had nothing.
+    pause: Duration,
+}
+
+/// What is taken next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// What is left in the list of entries under way.
+    LeftOver,
+    /// What comes.
+    New,
+}
+
+/// What was taken and is not confirmed.
+#[derive(Debug, Default)]
+struct Held {
+    /// Where it still is.
+    list: String,
+    valid: Vec<Vec<u8>>,
+    invalid: Vec<Vec<u8>>,
+}
+
+/// Whether bytes are one JSON text.
+pub(super) fn is_json(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
+}
+
+impl Lists {
+    /// The lists of the server with this URL, for the consumer of this name. Connects when there is
+    /// something to take.
+    ///
+    /// # Errors
+    /// The URL or the name is none.
+    pub(super) fn new(url: &str, consumer: &str) -> Result<Self, String> {
+        let wrong = |error: RedisError| {
+            format!(
+                "the URL in --redis is not that of a Redis server ({error}); write it as in \
+                 redis://:PASSWORD@127.0.0.1:6379/{DATABASE}"
+            )
+        };
+        if consumer.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(
+                "the consumer's name (--name) has spaces; use a word, as in main".to_owned()
+            );
+        }
+        let mut client = Client::open(url).map_err(wrong)?;
+        if !names_database(url) {
+            let info = client.get_connection_info().clone();
+            let settings = info.redis_settings().clone().set_db(DATABASE);
+            client = Client::open(info.set_redis_settings(settings)).map_err(wrong)?;
+        }
+        let info = client.get_connection_info();
+        let server = format!("{}/{}", info.addr(), info.redis_settings().db());
+        Ok(Self {
+            client,
+            server,
+            consumer: consumer.to_owned(),
+            processing: format!("{PROCESSING}{consumer}"),
+            connection: None,
+            phase: Phase::LeftOver,
+            has_met_others: false,
+            held: Held::default(),
+            pause: Duration::ZERO,
+        })
+    }
+
+    /// Does something on the connection, which is made if there is none and dropped when it fails.
+    fn with<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self, &mut Connection) -> RedisResult<T>,
+    ) -> Result<T, Trouble> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.connect()?,
+        };
+        match work(self, &mut connection) {
+            Ok(done) => {
+                self.connection = Some(connection);
+                Ok(done)
+            }
+            Err(error) => Err(self.explain(&error)),
+        }
+    }
+
+    fn connect(&mut self) -> Result<Connection, Trouble> {
+        // What was under way may still be: it is in the list.
+        self.phase = Phase::LeftOver;
+        let connected = self.client.get_connection_with_timeout(TIMEOUT);
+        let mut connection = connected.map_err(|error| self.explain(&error))?;
+        let prepared = connection
+            .set_read_timeout(Some(TIMEOUT + PATIENCE))
+            .and_then(|()| connection.set_write_timeout(Some(TIMEOUT)));
+        prepared.map_err(|error| self.explain(&error))?;
+        if !self.has_met_others {
+            self.meet_others(&mut connection)?;
+            self.has_met_others = true;
+        }
+        Ok(connection)
+    }
+
+    /// Refuses to run beside a consumer of the same name, whose entries it would take for left over, and
+    /// tells of entries that other consumers have left behind.
+    fn meet_others(&self, connection: &mut Connection) -> Result<(), Trouble> {
+        let own = format!("steadfast-device-logs:{}", self.consumer);
+        // Who may not ask has to see to it himself.
+        let clients: RedisResult<String> = redis::cmd("CLIENT").arg("LIST").query(connection);
+        let field = format!(" name={own} ");
+        if let Some(other) = clients.unwrap_or_default().lines().find(|it| it.contains(&field)) {
+            let place = other.split(' ').find_map(|it| it.strip_prefix("addr=")).unwrap_or("?");
+            return Err(Trouble::Lasting(format!(
+                "another consumer of the name {} (--name) is connected to Redis at {} from {place}; \
+                 give each a name of its own",
+                self.consumer, self.server
+            )));
+        }
+        let named: RedisResult<()> = redis::cmd("CLIENT").arg("SETNAME").arg(own).query(connection);
+        drop(named);
+        let left = self.left_behind(connection).map_err(|error| self.explain(&error))?;
+        for (name, entries) in left {
+            super::log(&format!(
+                "[device logs left] name={name} entries={entries} hint=\"another consumer has taken \
+                 them and not finished; if it will not come back, run this with --name {name}\""
+            ));
+        }
+        Ok(())
+    }
+
+    /// Other consumers with entries under way.
+    fn left_behind(&self, connection: &mut Connection) -> RedisResult<Vec<(String, u64)>> {
+        let names: Vec<String> = redis::cmd("SMEMBERS").arg(CONSUMERS).query(connection)?;
+        let mut left = Vec::new();
+        for name in names.into_iter().filter(|name| *name != self.consumer) {
+            let list = format!("{PROCESSING}{name}");
+            let entries = redis::cmd("LLEN").arg(list).query(connection)?;
+            if entries > 0 {
+                left.push((name, entries));
+            }
+        }
+        Ok(left)
+    }
+
+    /// The oldest entries of a list, oldest first; they stay there.
+    fn look_at(&self, list: &str, connection: &mut Connection) -> RedisResult<Vec<Vec<u8>>> {
+        let step = -(STEP as i64);
+        let mut entries: Vec<Vec<u8>> =
+            redis::cmd("LRANGE").arg(list).arg(step).arg(-1).query(connection)?;
+        entries.reverse();
+        Ok(entries)
+    }
+
+    /// Moves entries to the list of those under way, and gives them, oldest first.
+    fn move_some(&self, connection: &mut Connection) -> RedisResult<Vec<Vec<u8>>> {
+        let first: Option<Vec<u8>> = redis::cmd("BRPOPLPUSH")
+            .arg(DEVICE_LOG)
+            .arg(&self.processing)
+            .arg(PATIENCE.as_secs())
+            .query(connection)?;
+        let Some(first) = first else { return Ok(Vec::new()) };
+        let mut bytes = first.len();
+        let mut entries = vec![first];
+        while entries.len() < ENTRIES && bytes < BYTES {
+            let mut pipe = redis::pipe();
+            for _ in 0..STEP {
+                pipe.cmd("RPOPLPUSH").arg(DEVICE_LOG).arg(&self.processing);
+            }
+            let moved: Vec<Option<Vec<u8>>> = pipe.query(connection)?;
+            let before = entries.len();
+            entries.extend(moved.into_iter().flatten());
+            bytes += entries[before..].iter().map(Vec::len).sum::<usize>();
+            if entries.len() < before + STEP {
+                break;
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Takes what comes next: entries, and the list that has them until they are confirmed.
+    fn next(&mut self, connection: &mut Connection) -> RedisResult<(String, Vec<Vec<u8>>)> {
+        if self.phase == Phase::LeftOver {
+            let entries = self.look_at(&self.processing, connection)?;
+            if !entries.is_empty() {
+                return Ok((self.processing.clone(), entries));
+            }
+            let known: RedisResult<()> =
+                redis::cmd("SADD").arg(CONSUMERS).arg(&self.consumer).query(connection);
+            if !known.as_ref().is_err_and(is_out_of_memory) {
+                known?;
+            }
+            self.phase = Phase::New;
+        }
+        match self.move_some(connection) {
+            Err(error) if is_out_of_memory(&error) => {
+                // Of a pipeline some may have been moved.
+                self.phase = Phase::LeftOver;
+                self.pause = PATIENCE;
+                let entries = self.look_at(DEVICE_LOG, connection)?;
+                Ok((DEVICE_LOG.to_owned(), entries))
+            }
+            moved => {
+                // Redis has waited.
+                self.pause = Duration::ZERO;
+                Ok((self.processing.clone(), moved?))
+            }
+        }
+    }
+
+    fn explain(&self, error: &RedisError) -> Trouble {
+        let server = &self.server;
+        let text = error.to_string().replace(['\n', '\r'], " ");
+        let denied = ["WRONGPASS", "NOAUTH", "NOPERM", "Authentication required"];
+        if error.kind() == ErrorKind::AuthenticationFailed
+            || denied.iter().any(|code| error.code() == Some(code) || text.contains(code))
+        {
+            return Trouble::Lasting(format!(
+                "Redis at {server} refuses the user or password in the URL (--redis): {text}; \
+                 correct them"
+            ));
+        }
+        if text.contains("refused to switch database") {
+            return Trouble::Lasting(format!(
+                "Redis at {server} has no such database ({text}); name another at the end of the \
+                 URL (--redis)"
+            ));
+        }
+        if error.code() == Some("WRONGTYPE") || text.contains("WRONGTYPE") {
+            return Trouble::Lasting(format!(
+                "in Redis at {server} one of {DEVICE_LOG}, {REJECTED}, {CONSUMERS} and {} is not \
+                 what it should be ({text}); rename it, or choose another --name or database",
+                self.processing
+            ));
+        }
+        Trouble::Passing(if error.is_timeout() {
+            format!("Redis at {server} did not answer within {} s", TIMEOUT.as_secs())
+        } else if error.is_connection_refusal() {
+            format!("Redis at {server} cannot be reached: {text}; is it running?")
+        } else {
+            format!("Redis at {server}: {text}")
+        })
+    }
+}
+
+impl Source for Lists {
+    fn name(&self) -> String {
+        format!("{} name={}", self.server, self.consumer)
+    }
+
+    fn take(&mut self) -> Result<Taken, Trouble> {
+        let (list, entries) = self.with(Self::next)?;
+        let mut taken = Taken::default();
+        self.held = Held { list, ..Held::default() };
+        for entry in entries {
+            if is_json(&entry) {
+                // Line ends in JSON are between its parts.
+                let line = entry.iter().map(|byte| match byte {
+                    b'\n' | b'\r' => b' ',
+                    byte => *byte,
+                });
+                taken.lines.extend(line.chain(*b"\n"));
+                taken.count += 1;
+                self.held.valid.push(entry);
+            } else {
+                let shown = String::from_utf8_lossy(&entry[..entry.len().min(SHOWN)]);
+                taken.rejected.push(format!("{shown:?} bytes={}", entry.len()));
+                self.held.invalid.push(entry);
+            }
+        }
+        Ok(taken)
+    }
+
+    fn confirm(&mut self) -> Result<(), Trouble> {
+        let Held { list, valid, invalid } = std::mem::take(&mut self.held);
+        self.with(|_, connection| {
+            if !valid.is_empty() {
+                let mut pipe = redis::pipe();
+                for entry in &valid {
+                    pipe.cmd("LREM").arg(&list).arg(-1).arg(entry).ignore();
+                }
+                pipe.query::<()>(connection)?;
+            }
+            for entry in &invalid {
+                let mut pipe = redis::pipe();
+                pipe.atomic().cmd("LREM").arg(&list).arg(-1).arg(entry).ignore();
+                pipe.cmd("LPUSH").arg(REJECTED).arg(entry).ignore();
+                pipe.query::<()>(connection)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn pause(&self) -> Duration {
+        self.pause
+    }
+}
+
+fn is_out_of_memory(error: &RedisError) -> bool {
+    error.code() == Some("OOM") || error.to_string().contains("OOM")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_told_from_what_is_none() {
+        let deep = "[".repeat(511) + &"]".repeat(511);
+        for text in ["{}", " {\"a\": [1e400, \"\\ud800\"]}\r\n", "1", "null", &deep] {
+            assert!(is_json(text.as_bytes()), "{text}");
+        }
+        for bytes in [&b""[..], b"{", b"{} {}", b"\"\xff\"", b"plain", b"NaN", b"'a'"] {
+            assert!(!is_json(bytes), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn the_database_is_15_unless_the_url_names_one() {
+        for (url, server) in [
+            ("redis://127.0.0.1:6379", "127.0.0.1:6379/15 name=main"),
+            ("redis://:p@127.0.0.1:6379/", "127.0.0.1:6379/15 name=main"),
+            ("redis://127.0.0.1:6379/0", "127.0.0.1:6379/0 name=main"),
+            ("redis://127.0.0.1:6379/3", "127.0.0.1:6379/3 name=main"),
+            ("redis+unix:///run/s", "/run/s/15 name=main"),
+            ("redis+unix:///run/s?db=2", "/run/s/2 name=main"),
+        ] {
+            assert_eq!(Lists::new(url, "main").map(|it| it.name()).unwrap(), server, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_and_no_name_is_refused() {
+        for (url, name, told) in [
+            ("localhost:6379", "main", "the URL in --redis is not that of a Redis server"),
+            ("redis://127.0.0.1", "a b", "the consumer's name (--name) has spaces"),
+        ] {
+            let refused = Lists::new(url, name).map(|_| ()).unwrap_err();
+            assert!(refused.contains(told) && !refused.contains('\n'), "{refused}");
+        }
+    }
+}
