@@ -20,7 +20,7 @@ use steadfast_core::store::{Append, Appended, Loaded, Promise};
 use steadfast_core::time::Time;
 
 /// How long anything may take.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 fn reopen(engine: Engine, directory: &Path) -> Engine {
     drop(engine);
