@@ -290,15 +290,8 @@ fn show(answer: Answer) -> String {
             Found::Gone(id) => format!("gone {}", id.counter),
             Found::Unknown => "unknown".to_owned(),
         },
-        Answer::SessionKept | Answer::Device(DeviceAnswer::Kept) => "kept".to_owned(),
-        Answer::Device(DeviceAnswer::Full) => "full".to_owned(),
-        Answer::Device(DeviceAnswer::Entries(entries)) => {
-            let shown =
-                entries.iter().map(|it| format!("{} {} {}", it.number, it.device, it.entry));
-            let shown: Vec<_> = shown.collect();
-            if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
-        }
-        Answer::Device(DeviceAnswer::Dropped(count)) => count.to_string(),
+        Answer::Device(answer) => show_device(&answer),
+        Answer::SessionKept => "kept".to_owned(),
         Answer::SessionFound(session) => {
             session.map_or("none".to_owned(), |it| format!("found {}", it.context))
         }
@@ -320,6 +313,20 @@ fn show_queue(answer: &QueueAnswer) -> String {
         QueueAnswer::Totals { waiting, dead } => {
             format!("{waiting} waiting, {dead} dead")
         }
+    }
+}
+
+fn show_device(answer: &DeviceAnswer) -> String {
+    match answer {
+        DeviceAnswer::Kept => "kept".to_owned(),
+        DeviceAnswer::Full => "full".to_owned(),
+        DeviceAnswer::Entries(entries) => {
+            let shown =
+                entries.iter().map(|it| format!("{} {} {}", it.number, it.device, it.entry));
+            let shown: Vec<_> = shown.collect();
+            if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
+        }
+        DeviceAnswer::Dropped(count) => count.to_string(),
     }
 }
 
