@@ -60,7 +60,7 @@ fn an_upgrade_sent_byte_by_byte_gains_no_time() {
 
 #[test]
 fn what_is_not_an_upgrade_is_answered_with_a_status_and_closed() {
-    let daemon = Daemon::start(&[]);
+    let daemon = Daemon::start(&["--demo", "off"]);
     let good = String::from_utf8(support::ws_client::upgrade_request(daemon.ws, "/")).unwrap();
     for (request, status) in [
         ("\x16\x03\x01\x02\x00\x01\x00\x01\u{7c}".to_owned(), "400"),
