@@ -267,6 +267,7 @@ impl Process {
             self.told_to_stop = true;
             self.dispatch(cx, Event::ShutdownRequested);
             self.settle(cx);
+            self.sockets.stop_pushers();
         }
         self.sockets.flush(cx);
         self.dispatch_pending(cx);

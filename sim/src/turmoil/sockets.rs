@@ -94,6 +94,8 @@ pub(super) struct Sockets {
     workspace: Workspace,
     max_push_line: usize,
     pub(super) now: Time,
+    /// No back end is read any more.
+    stopping: bool,
     delivered: Tally,
 }
 
@@ -127,6 +129,7 @@ impl Sockets {
             workspace: Workspace::new(max_message),
             max_push_line,
             now,
+            stopping: false,
             delivered,
         }
     }
@@ -315,7 +318,7 @@ impl Sockets {
     /// Reads a back end once; what waited for `Resume` comes first.
     pub(super) fn receive_pusher(&mut self, cx: &mut Context<'_>, place: Place) -> Input {
         let Some(pusher) = self.pushers.get_mut(place) else { return Input::Nothing };
-        if pusher.phase == Phase::Live && pusher.paused {
+        if pusher.phase == Phase::Live && (pusher.paused || self.stopping) {
             return Input::Nothing;
         }
         if !pusher.rest.is_empty() {
@@ -336,7 +339,8 @@ impl Sockets {
     /// The next event in what was read from the back end; `None` too when it may not be looked at.
     pub(super) fn next_pusher_event(&mut self, place: Place, input: &mut &[u8]) -> Option<Event> {
         let pusher = self.pushers.get_mut(place)?;
-        if pusher.phase != Phase::Live || pusher.paused || pusher.refused {
+        let is_deaf = pusher.paused || pusher.refused || self.stopping;
+        if pusher.phase != Phase::Live || is_deaf {
             return None;
         }
         let event = pusher.codec.next(input)?;
@@ -370,9 +374,17 @@ impl Sockets {
         self.end_if_answered(place);
     }
 
+    /// Reads no back end any more, and ends each as soon as it has all its replies.
+    pub(super) fn stop_pushers(&mut self) {
+        self.stopping = true;
+        for place in self.pusher_places() {
+            self.end_if_answered(place);
+        }
+    }
+
     fn end_if_answered(&mut self, place: Place) {
         if let Some(pusher) = self.pushers.get_mut(place)
-            && pusher.refused
+            && (pusher.refused || self.stopping)
             && pusher.unanswered == 0
         {
             self.finish(pusher_id(place));
