@@ -55,8 +55,12 @@ use steadfast_core::id::OpId;
 use steadfast_core::store::{Answer, Notice};
 use steadfast_core::time::Time;
 
-/// Size of the buffer that all sockets are read into; also the most that one socket gives a turn.
+/// Size of the buffer that all sockets are read into; also the most that a client gives a turn.
 const READ_BUFFER: usize = 256 << 10;
+/// Back ends that have more are read again in the same turn until they have given so many bytes in
+/// all: the more pushes a turn takes, the fewer writes and pings their receivers need. Reading
+/// one buffer of each of four back ends a turn took a sixth more CPU time per message.
+const PUSHED_A_TURN: usize = 2 << 20;
 /// How many sockets one call of epoll reports.
 const EVENTS: usize = 1024;
 /// How often a turn asks epoll for more when it reported as many as it could.
@@ -303,14 +307,17 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
         Some(Duration::from_micros(deadline.since(self.clock.now()).as_micros()))
     }
 
-    /// Reads every socket that has something to read, once.
+    /// Reads every socket that has something to read, clients once and back ends in rounds.
     fn read(&mut self) {
         let mut buffer = mem::take(&mut self.read_buffer);
-        let mut list = mem::take(&mut self.sockets.readable_pushers);
-        for place in list.drain(..) {
-            self.read_pusher(place, &mut buffer);
+        let mut pushed = 0;
+        while pushed < PUSHED_A_TURN && !self.sockets.readable_pushers.is_empty() {
+            let mut list = mem::take(&mut self.sockets.readable_pushers);
+            for place in list.drain(..) {
+                pushed += self.read_pusher(place, &mut buffer);
+            }
+            restore(&mut self.sockets.readable_pushers, list);
         }
-        restore(&mut self.sockets.readable_pushers, list);
         let mut list = mem::take(&mut self.sockets.readable_clients);
         for place in list.drain(..) {
             self.read_client(place, &mut buffer);
@@ -330,7 +337,8 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
         self.dispatch_pending();
     }
 
-    fn read_pusher(&mut self, place: Place, buffer: &mut [u8]) {
+    /// Returns how many bytes were read.
+    fn read_pusher(&mut self, place: Place, buffer: &mut [u8]) -> usize {
         if let Some(mut rest) = self.sockets.take_rest(place) {
             let mut input = rest.input();
             while let Some(event) = self.sockets.next_pusher_event(place, &mut input) {
@@ -341,7 +349,8 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
             rest.keep(left);
             self.sockets.put_rest(place, rest);
         }
-        if let Some(bytes) = self.sockets.receive_pusher(place, buffer) {
+        let received = self.sockets.receive_pusher(place, buffer);
+        if let Some(bytes) = received {
             let mut input = &buffer[..bytes];
             while let Some(event) = self.sockets.next_pusher_event(place, &mut input) {
                 self.dispatch(event);
@@ -350,6 +359,7 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
             self.sockets.keep_input(place, input);
         }
         self.dispatch_pending();
+        received.unwrap_or(0)
     }
 
     fn accept(&mut self) {
