@@ -4,7 +4,6 @@ use steadfast_core::command::Command;
 use steadfast_core::event::Event;
 use steadfast_core::id::{ConnId, Key};
 use steadfast_core::record::{PushRecord, Record, StoreRecord};
-use steadfast_core::store::Op;
 
 /// Whether an event is about a connection of the key.
 pub(crate) fn event(event: &Event, of_key: &mut impl FnMut(ConnId) -> bool) -> bool {
@@ -31,30 +30,13 @@ pub(crate) fn command(
         | Command::Pong { conn, .. }
         | Command::ReportDrained { conn }
         | Command::Close { conn, .. } => of_key(*conn),
-        Command::Store { request, .. } => operation(request) == Some(key),
+        Command::Store { request, .. } => request.key() == Some(key),
         Command::Record(record) => about(record, key, of_key),
         Command::Reply { .. }
         | Command::Pause { .. }
         | Command::Resume { .. }
         | Command::Finish { .. }
         | Command::Answer { .. } => false,
-    }
-}
-
-fn operation(request: &Op) -> Option<&Key> {
-    match request {
-        Op::Append(append) => Some(&append.key),
-        Op::Load { key, .. }
-        | Op::Remove { key, .. }
-        | Op::Retry { key, .. }
-        | Op::Bury { key, .. }
-        | Op::Find { key, .. } => Some(key),
-        Op::Expire { .. }
-        | Op::Claim(_)
-        | Op::Dead(_)
-        | Op::Session(_)
-        | Op::Device(_)
-        | Op::Queue(_) => None,
     }
 }
 

@@ -719,4 +719,30 @@ impl Op {
             Self::Device(_) => "device",
         }
     }
+
+    /// The key it names, if it is about one.
+    #[must_use]
+    pub fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Append(append) => Some(&append.key),
+            Self::Load { key, .. }
+            | Self::Remove { key, .. }
+            | Self::Retry { key, .. }
+            | Self::Bury { key, .. }
+            | Self::Find { key, .. }
+            | Self::Claim(ClaimOp::Claim { key, .. } | ClaimOp::Release { key, .. })
+            | Self::Dead(DeadOp::Requeue { key, .. })
+            | Self::Queue(QueueOp::Messages { key, .. } | QueueOp::Purge { key, .. }) => Some(key),
+            Self::Dead(DeadOp::List { filter, .. } | DeadOp::Purge { filter, .. }) => {
+                filter.key.as_ref()
+            }
+            Self::Session(SessionOp::Put { session, .. }) => Some(&session.key),
+            Self::Expire { .. }
+            | Self::Claim(ClaimOp::Renew { .. })
+            | Self::Dead(DeadOp::Trim { .. })
+            | Self::Queue(QueueOp::Keys { .. } | QueueOp::Totals)
+            | Self::Session(SessionOp::Get { .. })
+            | Self::Device(_) => None,
+        }
+    }
 }

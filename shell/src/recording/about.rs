@@ -6,7 +6,7 @@ use steadfast_core::command::{Command, Reply};
 use steadfast_core::event::Event;
 use steadfast_core::id::{ConnId, Key, MessageId};
 use steadfast_core::record::{ConnRecord, PushRecord, Record, StoreRecord};
-use steadfast_core::store::{ClaimOp, DeadOp, Op, QueueOp, SessionOp};
+use steadfast_core::store::Op;
 
 /// What belongs to one key.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl About {
             self.note(command);
         }
         let names_key = |command: &Command| match command {
-            Command::Store { request, .. } => op_key(request) == Some(&self.key),
+            Command::Store { request, .. } => request.key() == Some(&self.key),
             Command::Record(record) => record_key(record) == Some(&self.key),
             Command::Send { .. }
             | Command::Ping { .. }
@@ -130,29 +130,6 @@ impl About {
             | Event::ShutdownRequested => None,
         };
         now.as_ref().or(of_event) == Some(&self.key)
-    }
-}
-
-/// The key an operation names.
-fn op_key(op: &Op) -> Option<&Key> {
-    match op {
-        Op::Append(append) => Some(&append.key),
-        Op::Load { key, .. }
-        | Op::Remove { key, .. }
-        | Op::Retry { key, .. }
-        | Op::Bury { key, .. }
-        | Op::Find { key, .. }
-        | Op::Claim(ClaimOp::Claim { key, .. } | ClaimOp::Release { key, .. })
-        | Op::Dead(DeadOp::Requeue { key, .. })
-        | Op::Queue(QueueOp::Messages { key, .. } | QueueOp::Purge { key, .. }) => Some(key),
-        Op::Dead(DeadOp::List { filter, .. } | DeadOp::Purge { filter, .. }) => filter.key.as_ref(),
-        Op::Session(SessionOp::Put { session, .. }) => Some(&session.key),
-        Op::Expire { .. }
-        | Op::Claim(ClaimOp::Renew { .. })
-        | Op::Dead(DeadOp::Trim { .. })
-        | Op::Queue(QueueOp::Keys { .. } | QueueOp::Totals)
-        | Op::Session(SessionOp::Get { .. })
-        | Op::Device(_) => None,
     }
 }
 

@@ -8,7 +8,7 @@ use super::encode::Encoder;
 use redis::{ServerError, Value};
 use std::collections::VecDeque;
 use steadfast_core::id::{Key, OpId};
-use steadfast_core::store::{Answer, ClaimOp, DeadOp, Op, QueueOp};
+use steadfast_core::store::{Answer, Op};
 
 /// Operations under way.
 #[derive(Debug, Default)]
@@ -139,7 +139,7 @@ impl Pipeline {
             }
             "WRONGTYPE" => {
                 self.overtaken |= !self.unknown.is_empty();
-                self.mistyped.push((id, key_of(&op).cloned(), text));
+                self.mistyped.push((id, op.key().cloned(), text));
                 return;
             }
             "OOM" => {
@@ -161,27 +161,6 @@ impl Pipeline {
 pub(super) fn describe(error: &ServerError) -> String {
     let details = error.details().unwrap_or_default();
     format!("Redis says {} {details}", error.code()).trim_end().to_owned()
-}
-
-fn key_of(op: &Op) -> Option<&Key> {
-    match op {
-        Op::Append(append) => Some(&append.key),
-        Op::Load { key, .. }
-        | Op::Remove { key, .. }
-        | Op::Retry { key, .. }
-        | Op::Bury { key, .. }
-        | Op::Find { key, .. }
-        | Op::Claim(ClaimOp::Claim { key, .. } | ClaimOp::Release { key, .. })
-        | Op::Dead(DeadOp::Requeue { key, .. })
-        | Op::Queue(QueueOp::Messages { key, .. } | QueueOp::Purge { key, .. }) => Some(key),
-        Op::Dead(DeadOp::List { filter, .. } | DeadOp::Purge { filter, .. }) => filter.key.as_ref(),
-        Op::Expire { .. }
-        | Op::Claim(ClaimOp::Renew { .. })
-        | Op::Dead(DeadOp::Trim { .. })
-        | Op::Queue(QueueOp::Keys { .. } | QueueOp::Totals)
-        | Op::Session(_)
-        | Op::Device(_) => None,
-    }
 }
 
 /// Whether what was answered is a change that has to be kept.
@@ -208,7 +187,7 @@ fn is_write(answer: &Answer) -> bool {
 mod tests {
     use super::super::scripts::Clock;
     use super::*;
-    use steadfast_core::store::QueueAnswer;
+    use steadfast_core::store::{QueueAnswer, QueueOp};
 
     /// What becomes of so many questions when these are the replies.
     fn replies(count: u32, replies: &[&str]) -> Pipeline {
