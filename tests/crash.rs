@@ -22,10 +22,8 @@ mod stall;
 #[path = "crash/world.rs"]
 mod world;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use support::daemon::{Daemon, Process};
+use support::daemon::{Daemon, Process, own_addresses};
 
 /// Kill rounds of a usual run.
 const ROUNDS: u32 = 100;
@@ -43,18 +41,6 @@ fn seed() -> u64 {
         u64::from(since_epoch.expect("the clock is past 1970").subsec_nanos())
     };
     number("SEED").unwrap_or_else(drawn)
-}
-
-/// Two addresses that stay free while the daemon is down: no other test listens on this one of the
-/// loopback addresses, and no connection starts from it.
-fn own_addresses() -> (SocketAddr, SocketAddr) {
-    static NEXT: AtomicU8 = AtomicU8::new(1);
-    let [.., high, low] = std::process::id().to_be_bytes();
-    let ip = Ipv4Addr::new(127, 100 + NEXT.fetch_add(1, Ordering::Relaxed), high, low);
-    let sockets =
-        [(); 2].map(|()| TcpListener::bind((ip, 0)).expect("loopback addresses are free"));
-    let [ws, push] = sockets.map(|socket| socket.local_addr().expect("it is bound"));
-    (ws, push)
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! One fault at a time, each while back ends push and clients listen.
 
-use super::judge::{Verdict, judge};
+use super::judge::{Order, Verdict, judge};
 use super::kills::NO_DEATH;
 use super::ledger::{Facts, Ledger, Outcome, Visit};
 use super::namespace;
@@ -109,7 +109,7 @@ impl Scene {
     pub(crate) fn judge(self, most_repeated: usize) -> Verdict {
         let Self { daemon, ledger, .. } = self;
         let facts: Facts = ledger.into_facts();
-        let verdict = judge(&facts, most_repeated);
+        let verdict = judge(&facts, most_repeated, Order::Common);
         let Verdict { findings, totals } = &verdict;
         assert!(findings.is_empty(), "{findings:#?}\n{totals}\noutput:\n{}", daemon.output());
         verdict

@@ -14,10 +14,23 @@
 //!   by settings; the bound is given.
 //!
 //! A push without an answer, or answered `fail`, may come or not.
+//!
+//! Where a client moves between [gateways](Order::PerPublisher), messages of different publishers have
+//! no common order, for one is written before Redis has its place: then only each publisher's is
+//! judged, and what is repeated may have gaps.
 
 use super::ledger::{Arrival, Facts, Outcome, Push, PushId};
 use std::collections::HashMap;
 use std::fmt;
+
+/// Which messages of a key have an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// All: one gateway writes and stores them.
+    Common,
+    /// Those of one publisher.
+    PerPublisher,
+}
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -46,11 +59,11 @@ pub(crate) struct Totals {
 }
 
 /// Judges; a connection may repeat at most `most_repeated` messages.
-pub(crate) fn judge(facts: &Facts, most_repeated: usize) -> Verdict {
+pub(crate) fn judge(facts: &Facts, most_repeated: usize, law: Order) -> Verdict {
     let mut verdict = Verdict::default();
     for key in 0..facts.keys.len() {
         let (seen, order, latest) = (HashMap::new(), Vec::new(), HashMap::new());
-        Reader { facts, key, most_repeated, seen, order, latest }.read(&mut verdict);
+        Reader { facts, key, most_repeated, law, seen, order, latest }.read(&mut verdict);
     }
     for (publisher, pushes) in facts.pushes.iter().enumerate() {
         for push in pushes {
@@ -95,6 +108,7 @@ struct Reader<'a> {
     facts: &'a Facts,
     key: usize,
     most_repeated: usize,
+    law: Order,
     /// When each message came first: its place among the first arrivals.
     seen: HashMap<PushId, usize>,
     /// The first arrivals.
@@ -151,6 +165,7 @@ impl Reader<'_> {
             so_far.repeated += 1;
             let last = so_far.last_repeated.replace(place);
             return match last {
+                _ if self.law == Order::PerPublisher => None,
                 _ if so_far.has_news => Some(format!("order: {id:?} repeated after news")),
                 Some(last) if last > place => Some(format!("order: {id:?} repeated too late")),
                 Some(last) => self.left_out(last + 1, place),
@@ -158,7 +173,8 @@ impl Reader<'_> {
             };
         }
         let is_first_news = !std::mem::replace(&mut so_far.has_news, true);
-        let repeated = so_far.last_repeated.filter(|_| is_first_news);
+        let judges_gaps = is_first_news && self.law == Order::Common;
+        let repeated = so_far.last_repeated.filter(|_| judges_gaps);
         let left_out = repeated.and_then(|last| self.left_out(last + 1, self.order.len()));
         self.seen.insert(id, self.order.len());
         self.order.push(id);
@@ -213,6 +229,10 @@ mod tests {
     /// Two keys, a and b, and the pushes of one publisher: 0, 1, 2, 3 to a (answered ok, but for 2:
     /// queued), 4 to b (unanswered), 5 to b (queued).
     fn check(visits_of_a: &[&[usize]], visits_of_b: &[&[usize]], expect: &[&str]) {
+        check_by(Order::Common, visits_of_a, visits_of_b, expect);
+    }
+
+    fn check_by(law: Order, visits_of_a: &[&[usize]], visits_of_b: &[&[usize]], expect: &[&str]) {
         let push = |key, outcome| Push { key, outcome, has_arrived: false };
         let a = push(0, Outcome::Ok);
         let (unanswered, queued) = (push(1, Outcome::Unanswered), push(1, Outcome::Queued));
@@ -225,7 +245,7 @@ mod tests {
             pushes: vec![vec![a, a, push(0, Outcome::Queued), a, unanswered, queued]],
             visits: vec![of(visits_of_a), of(visits_of_b)],
         };
-        let verdict = judge(&facts, 2);
+        let verdict = judge(&facts, 2, law);
         let starts = |(found, expected): (&String, &&str)| found.starts_with(expected);
         let is_as_expected = verdict.findings.len() == expect.len()
             && verdict.findings.iter().zip(expect).all(starts);
@@ -255,5 +275,17 @@ mod tests {
         check(&[&[0, 1, 2], &[1, 3]], &[&[5]], &["order"]);
         check(&[&[0, 1], &[2, 3], &[1, 2, 3]], &[&[5]], &["duplicates"]);
         check(&[&[], &[0, 1, 2, 3]], &[&[5], &[4]], &["order"]);
+    }
+
+    #[test]
+    fn between_gateways_only_the_order_of_each_publisher_counts() {
+        let check = |visits: &[&[usize]], expect: &[&str]| {
+            check_by(Order::PerPublisher, visits, &[&[5]], expect);
+        };
+        check(&[&[0, 1, 2], &[0, 2], &[3]], &[]);
+        check(&[&[0, 1, 2, 3], &[1, 3]], &[]);
+        check(&[&[0, 2], &[1, 3]], &["order"]);
+        check(&[&[0, 1], &[2, 3], &[3, 1]], &["order"]);
+        check(&[&[0, 1, 2], &[1, 2, 3], &[1, 2, 3]], &["duplicates"]);
     }
 }

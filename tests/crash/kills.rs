@@ -1,6 +1,6 @@
 //! Rounds of kills: the gateway is started, put under load, and ended with SIGKILL.
 
-use super::judge::{Totals, judge};
+use super::judge::{Order, Totals, judge};
 use super::world::{Habit, World};
 use crate::support::daemon::{Daemon, Process};
 use crate::support::pause;
@@ -82,7 +82,7 @@ pub(crate) fn run(plan: &Plan<'_>) -> Outcome {
     let mut flags: Vec<&str> = fixed.iter().map(String::as_str).collect();
     flags.extend(NO_DEATH);
     flags.extend(plan.store);
-    let world = World::new(plan.addresses, plan.seed, &CLIENTS, PUBLISHERS);
+    let world = World::new(&[plan.addresses], plan.seed, &CLIENTS, PUBLISHERS);
     let patience = plan.patience;
     let mut starts = Starts::default();
     let mut remarks = Vec::new();
@@ -97,7 +97,7 @@ pub(crate) fn run(plan: &Plan<'_>) -> Outcome {
         remarks.extend(check_empty(plan, &flags, &world, daemon));
     });
     let (violations, facts) = world.end();
-    let verdict = judge(&facts, MOST_REPEATED);
+    let verdict = judge(&facts, MOST_REPEATED, Order::Common);
     remarks.extend(violations);
     remarks.extend(verdict.findings);
     Outcome { findings: remarks, totals: verdict.totals, starts }

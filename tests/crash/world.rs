@@ -1,6 +1,7 @@
-//! Back ends and clients around one gateway that is killed again and again.
+//! Back ends and clients around gateways that are killed again and again.
 //!
-//! Each is a thread that connects, does its part until the connection ends, and connects again.
+//! Each is a thread that connects, does its part until the connection ends, and connects again: a
+//! back end to the same gateway, a client to any.
 //! What they push, are answered and get goes to the [`Ledger`].
 
 use super::ledger::{Facts, Ledger, Outcome, Visit};
@@ -54,8 +55,8 @@ enum Phase {
 
 /// The ledger and those who write it.
 pub(crate) struct World {
-    ws: SocketAddr,
-    push: SocketAddr,
+    /// Where clients and back ends connect.
+    gateways: Vec<(SocketAddr, SocketAddr)>,
     seed: u64,
     pub(crate) ledger: Ledger,
     habits: Vec<Habit>,
@@ -65,9 +66,9 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A world for a gateway at these addresses.
+    /// A world for gateways at these addresses.
     pub(crate) fn new(
-        (ws, push): (SocketAddr, SocketAddr),
+        gateways: &[(SocketAddr, SocketAddr)],
         seed: u64,
         clients: &[(&str, Habit)],
         publishers: usize,
@@ -76,7 +77,7 @@ impl World {
         let habits = clients.iter().map(|(_, habit)| *habit).collect();
         let (ledger, violations) = (Ledger::new(keys, publishers), Mutex::default());
         let phase = AtomicU8::new(Phase::Busy as u8);
-        Self { ws, push, seed, ledger, habits, phase, violations }
+        Self { gateways: gateways.to_vec(), seed, ledger, habits, phase, violations }
     }
 
     /// Starts a thread for each back end and each client. They end when the returned guard does.
@@ -149,8 +150,9 @@ impl World {
     /// A back end, until replies are no longer waited for.
     fn publish(&self, publisher: usize) {
         let mut rng = self.rng(publisher);
+        let push = self.gateways[publisher % self.gateways.len()].1;
         while !self.is_in(Phase::Draining) {
-            let Ok(socket) = pump::connect(self.push, None) else {
+            let Ok(socket) = pump::connect(push, None) else {
                 pause(RECONNECT);
                 continue;
             };
@@ -177,7 +179,8 @@ impl World {
                 continue;
             }
             let pongs = if habit == Habit::Mute { Pongs::Never } else { Pongs::Prompt };
-            let Ok(client) = WsClient::open(self.ws, &Open { pongs, ..Open::default() }) else {
+            let ws = self.gateways[rng.random_range(0..self.gateways.len())].0;
+            let Ok(client) = WsClient::open(ws, &Open { pongs, ..Open::default() }) else {
                 pause(RECONNECT);
                 continue;
             };
@@ -243,7 +246,7 @@ impl World {
     /// Connects as a client, and leaves when all that waited at that moment has come; how much
     /// that was.
     pub(crate) fn visit_once(&self, key: usize) -> Option<usize> {
-        let client = WsClient::open(self.ws, &Open::default()).ok()?;
+        let client = WsClient::open(self.gateways[0].0, &Open::default()).ok()?;
         self.ledger.visits(key).push(Visit::new());
         client.send_text(self.ledger.keys[key].as_bytes());
         // The answers to the key and to this ping wait for all that waits for the client.

@@ -6,10 +6,11 @@
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -265,6 +266,18 @@ impl Output {
 /// The exit code, or the signal as a shell would tell it.
 pub(crate) fn exit_code(status: ExitStatus) -> i32 {
     status.code().or(status.signal().map(|signal| 128 + signal)).expect("it has ended")
+}
+
+/// Two addresses that stay free while the daemon is down: no other test listens on this one of the
+/// loopback addresses, and no connection starts from it.
+pub(crate) fn own_addresses() -> (SocketAddr, SocketAddr) {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let ip = Ipv4Addr::new(127, 100 + NEXT.fetch_add(1, Ordering::Relaxed), high, low);
+    let sockets =
+        [(); 2].map(|()| TcpListener::bind((ip, 0)).expect("loopback addresses are free"));
+    let [ws, push] = sockets.map(|socket| socket.local_addr().expect("it is bound"));
+    (ws, push)
 }
 
 /// The binary under test.

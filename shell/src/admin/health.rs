@@ -52,7 +52,7 @@ impl Health {
     }
 
     /// What is wrong with the canary, if anything is.
-    pub(super) fn canary_trouble(&self) -> Option<String> {
+    fn canary_trouble(&self) -> Option<String> {
         if self.interval.is_zero() {
             return None;
         }
@@ -69,17 +69,30 @@ impl Health {
 }
 
 /// What is wrong with the store, if anything is.
-pub(super) fn store_trouble(figures: &Figures) -> Option<String> {
+fn store_trouble(figures: &Figures) -> Option<String> {
     let (at, error) = figures.store_trouble.as_ref()?;
     (at.elapsed() < TROUBLE_LASTS).then(|| format!("storage: {error}"))
 }
 
-pub(super) async fn healthz(State(office): State<Arc<Office>>) -> (StatusCode, Json<Value>) {
-    let mut reasons: Vec<_> = office.health.canary_trouble().into_iter().collect();
-    match office.ask(Request::Figures).await {
-        Ok(figures) => reasons.extend(store_trouble(&figures)),
-        Err(_) => reasons.push("the event loop does not answer".to_owned()),
+/// All that is wrong, a line each.
+pub(super) fn troubles(office: &Office, figures: &Figures) -> Vec<String> {
+    let mut troubles: Vec<_> = office.health.canary_trouble().into_iter().collect();
+    for (purpose, health) in &office.redis {
+        let failing = health.look().failing;
+        troubles.extend(failing.map(|it| format!("redis ({purpose}): {}", it.why)));
     }
+    if figures.holds_lease == Some(false) {
+        troubles.push("lease: it is lost, and nothing is written to connections".to_owned());
+    }
+    troubles.extend(store_trouble(figures));
+    troubles
+}
+
+pub(super) async fn healthz(State(office): State<Arc<Office>>) -> (StatusCode, Json<Value>) {
+    let reasons = match office.ask(Request::Figures).await {
+        Ok(figures) => troubles(&office, &figures),
+        Err(_) => vec!["the event loop does not answer".to_owned()],
+    };
     if reasons.is_empty() {
         return (StatusCode::OK, Json(json!({"status": "ok"})));
     }

@@ -3,7 +3,8 @@
 use super::failure::Failure;
 use super::{Office, health};
 use crate::reactor::{BOUNDS, Durations, Figures, Request};
-use axum::extract::State;
+use crate::store::health::State;
+use axum::extract;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use std::fmt::Write as _;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use steadfast_core::operator::{Counts, OperatorAnswer, OperatorRequest};
 
 pub(super) async fn metrics(
-    State(office): State<Arc<Office>>,
+    extract::State(office): extract::State<Arc<Office>>,
 ) -> Result<impl IntoResponse, Failure> {
     let figures = office.ask(Request::Figures).await?;
     let OperatorAnswer::Counts(counts) = office.operate(OperatorRequest::Count).await? else {
@@ -29,8 +30,14 @@ pub(super) async fn metrics(
     page.devices(&figures);
     page.store(&figures);
     page.durations("steadfast_turn_seconds", "Turns of the event loop", &figures.turn_times);
-    let trouble = office.health.canary_trouble().or_else(|| health::store_trouble(&figures));
-    page.gauge("steadfast_healthy", "Whether /healthz is green", u64::from(trouble.is_none()));
+    if !office.redis.is_empty() {
+        page.sharing(&figures);
+        let states: Vec<_> =
+            office.redis.iter().map(|(name, health)| (*name, health.look())).collect();
+        page.redis(&states);
+    }
+    let is_healthy = health::troubles(&office, &figures).is_empty();
+    page.gauge("steadfast_healthy", "Whether /healthz is green", u64::from(is_healthy));
     if let Some(took) = office.health.took() {
         page.head("steadfast_canary_seconds", "gauge", "The canary's last way");
         let _ = writeln!(page.0, "steadfast_canary_seconds {}", took.as_secs_f64());
@@ -143,6 +150,41 @@ impl Page {
         );
     }
 
+    /// What there is only where several gateways may share a store.
+    fn sharing(&mut self, figures: &Figures) {
+        self.gauge(
+            "steadfast_lease_held",
+            "Whether the lease holds",
+            u64::from(figures.holds_lease == Some(true)),
+        );
+        self.counter("steadfast_leases_lost_total", "Leases lost", figures.leases_lost);
+        self.counter(
+            "steadfast_takeovers_elsewhere_total",
+            "Keys that other gateways took",
+            figures.taken_elsewhere,
+        );
+        self.counter("steadfast_notices_total", "What other gateways told", figures.notices);
+    }
+
+    fn redis(&mut self, states: &[(&str, State)]) {
+        let mut show = |name, kind, help, value: fn(&State) -> u64| {
+            let values: Vec<_> = states.iter().map(|(it, state)| (*it, value(state))).collect();
+            self.labelled(name, kind, help, "use", &values);
+        };
+        show("steadfast_redis_up", "gauge", "Whether the connection works", |state| {
+            u64::from(state.failing.is_none())
+        });
+        show("steadfast_redis_waiting", "gauge", "Operations not answered yet", |state| {
+            state.queued as u64
+        });
+        show("steadfast_redis_round_trips_total", "counter", "Pipelines answered", |state| {
+            state.batches
+        });
+        show("steadfast_redis_operations_total", "counter", "Operations in those", |state| {
+            state.operations
+        });
+    }
+
     fn head(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.0, "# HELP {name} {help}.\n# TYPE {name} {kind}");
     }
@@ -158,7 +200,18 @@ impl Page {
     }
 
     fn family(&mut self, name: &str, help: &str, label: &str, values: &[(&str, u64)]) {
-        self.head(name, "counter", help);
+        self.labelled(name, "counter", help, label, values);
+    }
+
+    fn labelled(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        label: &str,
+        values: &[(&str, u64)],
+    ) {
+        self.head(name, kind, help);
         for (word, value) in values {
             let _ = writeln!(self.0, "{name}{{{label}=\"{word}\"}} {value}");
         }

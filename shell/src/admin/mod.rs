@@ -12,6 +12,7 @@ mod metrics;
 mod show;
 
 use crate::reactor::{Busy, Courier, Request, TakeAnswer};
+use crate::store::health::Health as StoreHealth;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
@@ -42,6 +43,8 @@ pub struct Options {
     pub max_push: usize,
     /// Where the device log is.
     pub device_log: DeviceLog,
+    /// The connections to Redis by what they are for, and how they are doing.
+    pub redis: Vec<(&'static str, StoreHealth)>,
 }
 
 /// Where the device log is.
@@ -60,6 +63,7 @@ struct Office {
     token: Option<String>,
     health: Arc<Health>,
     device_log: DeviceLog,
+    redis: Vec<(&'static str, StoreHealth)>,
 }
 
 /// Serves the admin port on a thread of its own, until the process ends.
@@ -74,6 +78,7 @@ pub fn start(listener: TcpListener, courier: Courier, options: &Options) -> io::
         token: options.token.clone(),
         health: health.clone(),
         device_log: options.device_log,
+        redis: options.redis.clone(),
     };
     let router = router(Arc::new(office), options.max_push);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

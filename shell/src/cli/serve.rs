@@ -10,6 +10,7 @@ use crate::recording::format::Origin;
 use crate::recording::{self, Recorder, Recording};
 use crate::store::Backend;
 use crate::store::embedded::Embedded;
+use crate::store::health::Health;
 use crate::store::memory::Memory;
 use crate::store::redis::scripts::Clock;
 use crate::store::redis::{self, Redis};
@@ -63,17 +64,19 @@ fn serve(settings: &Settings) -> Result<(), String> {
 fn with_store(settings: &Settings, seed: u64, logs: &Logs) -> Result<(), String> {
     if let Some(url) = &settings.redis {
         let store = open_redis(settings, url, logs)?;
-        let incarnation = store.incarnation();
-        return run_gateway(settings, incarnation, seed, store, logs);
+        let (incarnation, redis) = (store.incarnation(), store.healths());
+        return run_gateway(settings, incarnation, seed, store, redis, logs);
     }
+    let redis = Vec::new();
     match settings.store {
         StoreKind::Embedded => {
             let store = Embedded::open(&settings.data)?;
             let incarnation = store.incarnation();
-            run_gateway(settings, incarnation, seed, store, logs)
+            run_gateway(settings, incarnation, seed, store, redis, logs)
         }
         StoreKind::Memory => {
-            run_gateway(settings, VOLATILE_INCARNATION, seed, Memory::new(seed), logs)
+            let store = Memory::new(seed);
+            run_gateway(settings, VOLATILE_INCARNATION, seed, store, redis, logs)
         }
     }
 }
@@ -102,6 +105,7 @@ fn run_gateway(
     incarnation: u32,
     seed: u64,
     store: impl Backend,
+    redis: Vec<(&'static str, Health)>,
     logs: &Logs,
 ) -> Result<(), String> {
     let mut core = settings.core.clone();
@@ -130,7 +134,7 @@ fn run_gateway(
     signals::on_first(move || handle.shutdown())
         .map_err(|error| format!("cannot handle signals: {error}"))?;
     let addresses = reactor.local_addrs();
-    let admin = start_admin(settings, reactor.courier(), addresses.ws)?;
+    let admin = start_admin(settings, reactor.courier(), addresses.ws, redis)?;
     announce(addresses.ws, addresses.push.expect("the push port was asked for"), admin);
     let result = reactor.run().map_err(|error| format!("the event loop failed: {error}"));
     drop(reactor);
@@ -169,6 +173,7 @@ fn start_admin(
     settings: &Settings,
     courier: Courier,
     ws: SocketAddr,
+    redis: Vec<(&'static str, Health)>,
 ) -> Result<Option<SocketAddr>, String> {
     let Some(address) = settings.admin else { return Ok(None) };
     let token = settings.admin_token_file.as_deref().map(read_token).transpose()?;
@@ -178,7 +183,7 @@ fn start_admin(
         Some(_) => admin::DeviceLog::InRedis,
         None => admin::DeviceLog::Here,
     };
-    let options = admin::Options { token, ws, canary, max_push, device_log };
+    let options = admin::Options { token, ws, canary, max_push, device_log, redis };
     let started = TcpListener::bind(address).and_then(|listener| {
         let address = listener.local_addr()?;
         admin::start(listener, courier, &options)?;

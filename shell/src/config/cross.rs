@@ -126,6 +126,17 @@ const RULES: &[Rule] = &[
         broken: |settings| redis::check_url(settings.redis.as_deref()?).err(),
     },
     Rule {
+        setting: "store",
+        // What check --print shows names the embedded store even where Redis is used instead.
+        broken: |settings| {
+            let both = settings.redis.is_some() && settings.store == StoreKind::Memory;
+            both.then(|| {
+                "contradicts redis, which keeps the messages there; leave out one of the two"
+                    .to_owned()
+            })
+        },
+    },
+    Rule {
         setting: "redis_devices",
         broken: |settings| redis::check_url(settings.redis_devices.as_deref()?).err(),
     },

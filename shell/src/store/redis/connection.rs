@@ -75,6 +75,16 @@ impl Server {
         &self.name
     }
 
+    /// What works or does not, for people.
+    pub(super) fn title(&self) -> String {
+        format!("Redis at {}", self.name)
+    }
+
+    /// The same for a connection that is subscribed.
+    pub(super) fn subscription(&self) -> String {
+        format!("the subscription to Redis at {}", self.name)
+    }
+
     /// How long a reply is waited for, in milliseconds; a little less for what the server waits for.
     pub(super) fn patience_ms(&self) -> u128 {
         self.timeout.as_millis() * 3 / 4

@@ -7,6 +7,7 @@
 use super::connection::{Connection, Server};
 use super::encode::Encoder;
 use super::pipeline::{Pipeline, Trouble};
+use super::report::Report;
 use crate::journal::{Journal, Trouble as Told};
 use crate::store::handoff::{Handoff, Taken};
 use crate::store::health::{Batch, Health};
@@ -17,7 +18,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 use steadfast_core::id::OpId;
 use steadfast_core::store::{Answer, Op};
-use steadfast_core::time::Time;
 
 /// So many operations are sent at once, and so many bytes, more or less.
 const OPERATIONS: usize = 1_000;
@@ -26,8 +26,6 @@ const BYTES: usize = 4 << 20;
 const PROBE: Duration = Duration::from_secs(1);
 /// The first pause before connecting again, and the longest.
 pub(super) const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
-/// A trouble that lasts is told again after so long.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// What a lane is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +49,7 @@ pub(super) struct Lane {
     predecessor: Option<i64>,
     retry: Retry,
     handoff: Arc<Handoff>,
-    health: Health,
-    journal: Box<dyn Journal>,
-    told: Option<Instant>,
+    report: Report,
     /// Whether the operator has been told why what is answered may be lost.
     has_doubted: bool,
     out: Vec<u8>,
@@ -96,9 +92,7 @@ impl Lane {
             predecessor: None,
             retry,
             handoff: Arc::default(),
-            health: Health::default(),
-            journal,
-            told: None,
+            report: Report::new(journal),
             has_doubted: false,
             out: Vec::new(),
         }
@@ -111,7 +105,7 @@ impl Lane {
 
     /// How it is doing.
     pub(super) fn health(&self) -> Health {
-        self.health.clone()
+        self.report.health().clone()
     }
 
     /// Finds out which run of which node this is, with one attempt to connect; without success it is
@@ -176,7 +170,7 @@ impl Lane {
                 self.handoff.answer(&mut answers);
             }
             drop(left);
-            self.health.answers(count, bytes);
+            self.report.health().answers(count, bytes);
             if is_last {
                 return;
             }
@@ -196,7 +190,7 @@ impl Lane {
             return;
         };
         let began = Instant::now();
-        self.health.update(|state| state.busy_since = Some(SystemTime::now()));
+        self.report.health().update(|state| state.busy_since = Some(SystemTime::now()));
         let mut pipeline = Pipeline::default();
         self.out.clear();
         for (id, op) in operations.take(OPERATIONS) {
@@ -213,7 +207,7 @@ impl Lane {
         let before = answers.len();
         pipeline.collect(answers);
         let carried_out = answers.len() - before;
-        self.health.update(|state| {
+        self.report.health().update(|state| {
             state.busy_since = None;
             state.last_batch = Batch { operations: carried_out, took: began.elapsed() };
             state.batches += 1;
@@ -226,7 +220,7 @@ impl Lane {
             }
             (Ok(()), Some(Trouble::Refuses(why))) => {
                 self.connection = Some(connection);
-                self.tell_failing(&why);
+                self.report.fails(&why);
             }
             (Ok(()), None) => self.connection = Some(connection),
         }
@@ -277,8 +271,8 @@ impl Lane {
         pipeline: &mut Pipeline,
     ) -> Result<(), String> {
         let (wanted, patience) = (self.replicas.to_string(), self.server.patience_ms().to_string());
-        let reply =
-            self.server.ask(connection, &[b"WAIT", wanted.as_bytes(), patience.as_bytes()])?;
+        let asked = self.server.ask(connection, &[b"WAIT", wanted.as_bytes(), patience.as_bytes()]);
+        let reply = asked.inspect_err(|why| pipeline.doubt(why))?;
         if let Value::Int(have) = reply
             && have < i64::from(self.replicas)
         {
@@ -295,7 +289,7 @@ impl Lane {
     /// Sees whether an idle connection still works. One that refused writes has to take one.
     fn probe(&mut self) {
         let Some(mut connection) = self.connection.take() else { return };
-        let is_failing = self.health.look().failing.is_some();
+        let is_failing = self.report.health().look().failing.is_some();
         let name = format!("{}probe", self.encoder.base());
         let outcome = match is_failing && self.purpose == Purpose::Messages {
             true => self.server.ask(&mut connection, &[b"SET", name.as_bytes(), b"1"]),
@@ -304,7 +298,7 @@ impl Lane {
         match outcome {
             Ok(_) => {
                 self.connection = Some(connection);
-                self.works();
+                self.report.works(&self.server.title());
             }
             Err(why) if why.starts_with("Redis says OOM") => {
                 self.connection = Some(connection);
@@ -322,7 +316,7 @@ impl Lane {
             Ok(connection) => {
                 self.connection = Some(connection);
                 self.retry.pause = PAUSE.0;
-                self.works();
+                self.report.works(&self.server.title());
             }
             Err(why) => self.fails(why),
         }
@@ -340,7 +334,7 @@ impl Lane {
             self.has_doubted = true;
             for doubt in info.doubts {
                 let why = format!("Redis at {}: {doubt}", self.server.name());
-                self.tell(Told::StoreDoubtful { why });
+                self.report.tell(Told::StoreDoubtful { why });
             }
         }
         Ok(connection)
@@ -380,38 +374,7 @@ impl Lane {
     fn fails(&mut self, why: String) {
         self.retry.at = Instant::now() + self.retry.pause;
         self.retry.pause = (self.retry.pause * 2).min(PAUSE.1);
-        self.tell_failing(&why);
+        self.report.fails(&why);
         self.retry.why = why;
-    }
-
-    fn tell_failing(&mut self, why: &str) {
-        let before = self.health.look().failing;
-        self.health.fails(why);
-        if before.is_none_or(|before| before.why != why)
-            || self.told.is_none_or(|told| told.elapsed() >= TELL_AGAIN)
-        {
-            self.told = Some(Instant::now());
-            self.tell(Told::StoreFailing { why: why.to_owned() });
-        }
-    }
-
-    fn works(&mut self) {
-        if let Some(failing) = self.health.look().failing {
-            self.health.update(|state| state.failing = None);
-            let lasted = SystemTime::now().duration_since(failing.since).unwrap_or_default();
-            let what = format!(
-                "Redis at {} works again after {:.1} s",
-                self.server.name(),
-                lasted.as_secs_f64()
-            );
-            self.tell(Told::StoreWorks { what });
-        }
-    }
-
-    fn tell(&mut self, trouble: Told) {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let now = Time::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX));
-        self.journal.trouble(now, trouble);
-        self.journal.turn_ended();
     }
 }

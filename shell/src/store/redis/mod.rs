@@ -14,6 +14,7 @@ pub mod decode;
 pub mod encode;
 mod lane;
 pub mod pipeline;
+mod report;
 pub mod scripts;
 mod subscriber;
 
@@ -132,7 +133,7 @@ impl Redis {
         devices.set_run(incarnation);
         let server = Server::new(url, None, *timeout).map_err(|error| format!("redis {error}"))?;
         let node = Node { name: node.as_str().into(), incarnation };
-        let subscriber = Subscriber::new(server, encode::channel(prefix, &node));
+        let subscriber = Subscriber::new(server, encode::channel(prefix, &node), journal());
         let (notices, notices_health) = (subscriber.notices(), subscriber.health());
         subscriber.spawn().map_err(|error| format!("cannot start a thread: {error}"))?;
         Ok(Self {
@@ -157,16 +158,14 @@ impl Redis {
         self.messages.health.clone()
     }
 
-    /// Shows whether this node hears of what others do.
+    /// Shows how each connection is doing, by what it is for.
     #[must_use]
-    pub fn notices_health(&self) -> Health {
-        self.notices_health.clone()
-    }
-
-    /// Shows how the store of devices is doing.
-    #[must_use]
-    pub fn device_health(&self) -> Health {
-        self.devices.health.clone()
+    pub fn healths(&self) -> Vec<(&'static str, Health)> {
+        vec![
+            ("messages", self.messages.health.clone()),
+            ("devices", self.devices.health.clone()),
+            ("notices", self.notices_health.clone()),
+        ]
     }
 }
 

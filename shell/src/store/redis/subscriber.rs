@@ -7,6 +7,8 @@
 use super::connection::{Connection, Server, command};
 use super::decode;
 use super::lane::PAUSE;
+use super::report::Report;
+use crate::journal::Journal;
 use crate::reactor::Handle;
 use crate::store::health::Health;
 use redis::Value;
@@ -38,7 +40,7 @@ pub(super) struct Subscriber {
     server: Server,
     channel: Vec<u8>,
     notices: Arc<Notices>,
-    health: Health,
+    report: Report,
 }
 
 impl Notices {
@@ -96,8 +98,8 @@ impl Notices {
 }
 
 impl Subscriber {
-    pub(super) fn new(server: Server, channel: Vec<u8>) -> Self {
-        Self { server, channel, notices: Arc::default(), health: Health::default() }
+    pub(super) fn new(server: Server, channel: Vec<u8>, journal: Box<dyn Journal>) -> Self {
+        Self { server, channel, notices: Arc::default(), report: Report::new(journal) }
     }
 
     /// What passes between it and the event loop.
@@ -107,21 +109,21 @@ impl Subscriber {
 
     /// How it is doing.
     pub(super) fn health(&self) -> Health {
-        self.health.clone()
+        self.report.health().clone()
     }
 
     /// Starts the thread. Nobody waits for its end: it has nothing to finish.
-    pub(super) fn spawn(self) -> io::Result<()> {
+    pub(super) fn spawn(mut self) -> io::Result<()> {
         thread::Builder::new().name("redis notices".to_owned()).spawn(move || self.serve())?;
         Ok(())
     }
 
     /// Listens, and subscribes again with growing pauses, until it is told to stop.
-    fn serve(&self) {
+    fn serve(&mut self) {
         let mut pause = PAUSE.0;
         while !self.notices.is_stopping() {
             if let Err(why) = self.listen(&mut pause) {
-                self.health.fails(&why);
+                self.report.fails(&why);
             }
             self.notices.pause(pause);
             pause = (pause * 2).min(PAUSE.1);
@@ -129,10 +131,10 @@ impl Subscriber {
     }
 
     /// Listens until the connection fails.
-    fn listen(&self, pause: &mut Duration) -> Result<(), String> {
+    fn listen(&mut self, pause: &mut Duration) -> Result<(), String> {
         let mut connection = self.server.subscribe(&self.channel)?;
         *pause = PAUSE.0;
-        self.health.update(|state| state.failing = None);
+        self.report.works(&self.server.subscription());
         self.notices.put(Notice::Missed);
         let mut is_asked = false;
         while !self.notices.is_stopping() {
