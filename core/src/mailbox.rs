@@ -39,7 +39,7 @@ pub(crate) struct Mailbox {
     /// Messages that the store has been told to set aside, and has not been seen to.
     pub(crate) burying: BTreeSet<MessageId>,
     /// Whether a load brought a message that is older than the window: its push had failed, and was
-    /// stored all the same. Then the last one of the window is not the newest.
+    /// stored all the same, or it was a dead letter. Then the last one of the window is not the newest.
     jumbled: bool,
     /// How many messages the last load may bring.
     pub(crate) loading: u32,
@@ -335,9 +335,12 @@ impl Mailbox {
             entry.id != id && entry.standing == Standing::Ready && entry.unpromised.is_none()
         });
         let newest = match self.policy {
-            BindPolicy::Newest | BindPolicy::Kick => stored.next(),
-            // What failed a try is written again behind messages that are newer.
-            BindPolicy::All => stored.max_by_key(|entry| entry.id),
+            BindPolicy::Newest | BindPolicy::Kick if !self.jumbled => stored.next(),
+            // With several receivers, what failed a try is written again behind messages that are
+            // newer.
+            BindPolicy::Newest | BindPolicy::Kick | BindPolicy::All => {
+                stored.max_by_key(|entry| entry.id)
+            }
         };
         newest.map(|entry| entry.id)
     }

@@ -20,7 +20,8 @@ pub(crate) enum Pending {
     Remove { mailbox: u32, first: MessageId, attempt: u32 },
     /// Failed tries are being noted.
     Retry { mailbox: u32, retries: Vec<Retry>, attempt: u32 },
-    /// Messages are being set aside.
+    /// Messages are being set aside: of none when what was let wait again meanwhile may be among
+    /// them, and the burial is not to be given again.
     Bury { mailbox: u32, ids: Vec<MessageId>, reason: DeathReason, at: Time, attempt: u32 },
     /// Expired messages are being looked for.
     Expire,
@@ -227,17 +228,25 @@ impl Operations {
         true
     }
 
-    /// Drops the mailbox's parked burials: how many operations those are, and of which messages.
-    pub(crate) fn drop_parked_burials(&mut self, mailbox: u32) -> (u32, Vec<MessageId>) {
+    /// Lets no burial of the mailbox be given again: how many were parked, and of which messages all
+    /// of them are. Those under way go on, and are of no message any more.
+    pub(crate) fn drop_burials(&mut self, mailbox: u32) -> (u32, Vec<MessageId>) {
         let (mut count, mut dropped) = (0, Vec::new());
-        self.parked.retain(|_, pending| {
-            let Pending::Bury { mailbox: of, ids, .. } = pending else { return true };
+        let mut is_burial = |pending: &mut Pending| {
+            let Pending::Bury { mailbox: of, ids, .. } = pending else { return false };
             if *of != mailbox {
-                return true;
+                return false;
             }
-            count += 1;
             dropped.append(ids);
-            false
+            true
+        };
+        for pending in self.slots.iter_mut().filter_map(|(_, pending)| pending.as_mut()) {
+            is_burial(pending);
+        }
+        self.parked.retain(|_, pending| {
+            let goes = is_burial(pending);
+            count += u32::from(goes);
+            !goes
         });
         (count, dropped)
     }

@@ -300,6 +300,7 @@ impl Gateway {
                     self.park(op, again, attempt);
                 }
             }
+            Pending::Bury { ids, .. } if ids.is_empty() => {}
             Pending::Bury { mailbox, ids, reason, at, attempt } => {
                 let again = Pending::Bury { mailbox, ids, reason, at, attempt: attempt + 1 };
                 self.park(op, again, attempt);

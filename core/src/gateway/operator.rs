@@ -101,10 +101,11 @@ impl Gateway {
         self.issue(pending, Op::Dead(op));
     }
 
-    /// Burials that failed may have been carried out, and given again they would bury what is let wait
-    /// again. What is still to be buried fails once more, or the next sweep finds it.
+    /// Burials that fail may be carried out all the same, and given again they would bury what is let
+    /// wait again: those that failed, and those that may yet. What is still to be buried fails once
+    /// more, or the next sweep finds it.
     fn forget_burials(&mut self, slot: u32) {
-        let (count, ids) = self.operations.drop_parked_burials(slot);
+        let (count, ids) = self.operations.drop_burials(slot);
         let mailbox = self.mailbox(slot);
         mailbox.pending -= count;
         for id in ids {
