@@ -216,6 +216,8 @@ pub struct Counts {
     pub operations: u64,
     /// Messages confirmed.
     pub confirmed: u64,
+    /// Acknowledgements of link clients that were awaited.
+    pub acknowledged: u64,
     /// Time lost to stalls.
     pub lost: Span,
 }

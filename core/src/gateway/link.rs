@@ -116,6 +116,7 @@ impl Gateway {
         let acked = MessageId::parse(text).map_or(Acked::Nothing, |message| {
             link.acked(message, patience, ack_timeout + transfer(in_flight))
         });
+        self.acknowledged += u64::from(acked != Acked::Nothing);
         match acked {
             Acked::Nothing => {
                 if self.records(Detail::Everything) {
@@ -124,7 +125,7 @@ impl Gateway {
             }
             Acked::Early(number) => self.confirm_early(id, number),
             Acked::Below { mark, bytes } => {
-                if let Some(binding) = conn.binding_mut() {
+                if let Some(binding) = self.conn_mut(id).and_then(Connection::binding_mut) {
                     binding.bytes_in_flight -= bytes;
                 }
                 self.confirm(id, mark, 0);

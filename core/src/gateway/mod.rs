@@ -81,6 +81,8 @@ pub struct Gateway {
     fates: Fates,
     /// How many messages were confirmed.
     confirmed: u64,
+    /// How many messages link clients acknowledged.
+    acknowledged: u64,
     /// The caller's buffer, while an event is handled.
     #[cfg_attr(feature = "serde", serde(skip))]
     out: Vec<Command>,
@@ -129,6 +131,7 @@ impl Gateway {
             running: Running::Yes,
             fates: Fates::default(),
             confirmed: 0,
+            acknowledged: 0,
             out: Vec::new(),
             spare_ids: Vec::new(),
             #[cfg(feature = "sabotage")]

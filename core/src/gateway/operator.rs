@@ -320,6 +320,7 @@ impl Gateway {
             keys: self.registry.len() as u64,
             operations: self.operations.len() as u64,
             confirmed: self.confirmed,
+            acknowledged: self.acknowledged,
             lost: self.lost,
         }
     }

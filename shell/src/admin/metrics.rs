@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use super::{Office, health};
-use crate::reactor::{BOUNDS, Durations, Figures, Request};
+use crate::reactor::{BOUNDS, Durations, Figures, Links, Request};
 use crate::store::health::State;
 use axum::extract;
 use axum::http::header::CONTENT_TYPE;
@@ -26,6 +26,7 @@ pub(super) async fn metrics(
     let mut page = Page::default();
     page.gateway(&counts, &figures);
     page.pushes(&figures);
+    page.links(&counts, &figures.links);
     page.delivery(&counts, &figures, stored);
     page.devices(&figures);
     page.store(&figures);
@@ -92,6 +93,30 @@ impl Page {
         );
         self.counter("steadfast_pushes_refused_total", "Refused pushes", figures.pushes_refused);
         self.counter("steadfast_pushers_paused_total", "Paused back ends", figures.pushers_paused);
+    }
+
+    fn links(&mut self, counts: &Counts, links: &Links) {
+        self.family(
+            "steadfast_link_sessions_total",
+            "Link clients welcomed: a first session, their own resumed, or one in place of an expired one",
+            "origin",
+            &[("fresh", links.fresh), ("resumed", links.resumed), ("replaced", links.replaced)],
+        );
+        self.counter("steadfast_link_lost_total", "Welcomes that said `lost`", links.lost);
+        let acks = counts.acknowledged;
+        self.counter("steadfast_link_acks_total", "Acknowledged messages", acks);
+        self.counter(
+            "steadfast_link_ack_timeouts_total",
+            "Connections closed for want of an acknowledgement",
+            links.ack_overdue,
+        );
+        self.counter(
+            "steadfast_link_bad_frames_total",
+            "Those closed for no frame",
+            links.bad_frames,
+        );
+        self.gauge("steadfast_poll_sessions", "Open long-poll sessions", links.polls_open);
+        self.counter("steadfast_poll_requests_total", "Their requests", links.poll_requests);
     }
 
     fn delivery(&mut self, counts: &Counts, figures: &Figures, stored: Option<(u64, u64)>) {

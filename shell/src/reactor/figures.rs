@@ -9,7 +9,8 @@ use steadfast_core::command::Reply;
 use steadfast_core::event::{CloseCause, ConnEvent, Event};
 use steadfast_core::id::OpId;
 use steadfast_core::record::{
-    ConnRecord, DeathReason, DeliveryRecord, PushRecord, Record, StoreRecord,
+    ConnRecord, DeathReason, DeliveryRecord, LinkRecord, PushRecord, Record, SessionOrigin,
+    StoreRecord,
 };
 use steadfast_core::store::Answer;
 
@@ -64,6 +65,8 @@ pub struct Figures {
     pub messages_out: u64,
     /// Their bytes.
     pub bytes_out: u64,
+    /// What the link protocol came to.
+    pub links: Links,
     /// Messages that had waited and were written.
     pub delivered_later: u64,
     /// Tries that failed.
@@ -106,6 +109,27 @@ pub struct Figures {
     timed: Option<(OpId, Instant)>,
     /// Whether one was timed in this turn.
     sampled: bool,
+}
+
+/// What became of link clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Links {
+    /// Clients welcomed with a session of their own: they had asked for none.
+    pub fresh: u64,
+    /// Clients welcomed with the session they had asked for.
+    pub resumed: u64,
+    /// Clients welcomed with a new session, because theirs had expired or was unknown.
+    pub replaced: u64,
+    /// Clients told that messages were lost while they were away.
+    pub lost: u64,
+    /// Connections closed because an acknowledgement did not come.
+    pub ack_overdue: u64,
+    /// Connections closed for a text that was no frame or not in its place.
+    pub bad_frames: u64,
+    /// Long-poll sessions that are open.
+    pub polls_open: u64,
+    /// Requests of long-polls.
+    pub poll_requests: u64,
 }
 
 /// Connections that ended, by who ended them.
@@ -202,6 +226,7 @@ impl Figures {
         match record {
             ConnRecord::Bound { .. } => self.bound += 1,
             ConnRecord::TakenOver { .. } => self.taken_over += 1,
+            ConnRecord::Link { record, .. } => self.link(record),
             ConnRecord::LogKept { .. } => self.device_logs_kept += 1,
             ConnRecord::LogNotKept { .. } => self.device_logs_failed += 1,
             ConnRecord::TakenElsewhere { .. } => self.taken_elsewhere += 1,
@@ -228,8 +253,24 @@ impl Figures {
             | ConnRecord::StandbyTookOver { .. }
             | ConnRecord::IdleTimedOut { .. }
             | ConnRecord::PongOverdue { .. }
-            | ConnRecord::PongUnsupported { .. }
-            | ConnRecord::Link { .. } => {}
+            | ConnRecord::PongUnsupported { .. } => {}
+        }
+    }
+
+    fn link(&mut self, record: &LinkRecord) {
+        match record {
+            LinkRecord::Welcomed { origin, missed, .. } => {
+                let count = match origin {
+                    SessionOrigin::Fresh => &mut self.links.fresh,
+                    SessionOrigin::Resumed => &mut self.links.resumed,
+                    SessionOrigin::Replaced => &mut self.links.replaced,
+                };
+                *count += 1;
+                self.links.lost += u64::from(*missed > 0);
+            }
+            LinkRecord::AckOverdue { .. } => self.links.ack_overdue += 1,
+            LinkRecord::BadFrame { .. } => self.links.bad_frames += 1,
+            LinkRecord::OpsStored { .. } | LinkRecord::AckStray { .. } => {}
         }
     }
 

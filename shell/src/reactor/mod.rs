@@ -31,7 +31,7 @@ mod slots;
 mod sockets;
 
 pub use desk::{Answer as TakeAnswer, Busy, Courier, Request};
-pub use figures::{BOUNDS, Durations, Figures};
+pub use figures::{BOUNDS, Durations, Figures, Links};
 pub use handle::Handle;
 
 use crate::journal::Journal;
@@ -378,7 +378,11 @@ impl<M: Machine, B: Backend, J: Journal> Reactor<M, B, J> {
                     self.dispatch(Event::Pusher(id, PusherEvent::Opened));
                     self.dispatch(Event::Pusher(id, PusherEvent::Requested(request)));
                 }
-                Some(Taken::Figures(AnswerFigures(answer))) => answer(self.figures.clone()),
+                Some(Taken::Figures(AnswerFigures(answer))) => {
+                    let mut figures = self.figures.clone();
+                    self.sockets.polls.count(&mut figures.links);
+                    answer(figures);
+                }
                 None => return,
             }
         }

@@ -10,6 +10,7 @@
 //! an answer brought is kept until a request says that it has arrived.
 
 use super::clients::Phase;
+use super::figures::Links;
 use super::slots::Place;
 use super::sockets::{Side, Sockets};
 use crate::codec::http::{self, Head, Method, Request};
@@ -40,6 +41,8 @@ pub(super) struct Polls {
     dues: BTreeSet<(Time, Place)>,
     /// Sessions that have something for the request that waits.
     ready: Vec<Place>,
+    /// How many requests there were.
+    requests: u64,
 }
 
 /// One session.
@@ -78,7 +81,14 @@ impl Polls {
             by_name: BTreeMap::new(),
             dues: BTreeSet::new(),
             ready: Vec::new(),
+            requests: 0,
         }
+    }
+
+    /// Says how many there are.
+    pub(super) fn count(&self, links: &mut Links) {
+        links.polls_open = self.sessions.len() as u64;
+        links.poll_requests = self.requests;
     }
 
     /// When the first request has waited long enough, or the first session is over.
@@ -109,6 +119,7 @@ impl Polls {
 impl Sockets {
     /// Takes a plain request.
     pub(super) fn on_request(&mut self, socket: Place, request: &Request) {
+        self.polls.requests += 1;
         let origin = request.origin.as_deref();
         let listed = |origin: &str| self.polls.origins.iter().any(|it| it == "*" || it == origin);
         let allow = match origin {
