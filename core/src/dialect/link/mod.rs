@@ -88,10 +88,16 @@ impl<'a> Members<'a> {
 
     /// An integer from 0 to [`MAX_NUMBER`], or `None` when there is none.
     fn number(&self, name: &str, wrong: &'static str) -> Result<Option<u64>, Malformed> {
-        let Some(value) = self.get(name) else { return Ok(None) };
-        let Value::Number(digits) = value else { return Err(Malformed(wrong)) };
-        let number = digits.parse().ok().filter(|number| *number <= MAX_NUMBER);
-        number.map(Some).ok_or(Malformed(wrong))
+        match (self.get(name), self.integer(name)) {
+            (Some(_), None) => Err(Malformed(wrong)),
+            (_, number) => Ok(number),
+        }
+    }
+
+    /// An integer from 0 to [`MAX_NUMBER`], or `None` when there is anything else or nothing.
+    fn integer(&self, name: &str) -> Option<u64> {
+        let Some(Value::Number(digits)) = self.get(name) else { return None };
+        digits.parse().ok().filter(|number| *number <= MAX_NUMBER)
     }
 
     /// An integer that must be there.
