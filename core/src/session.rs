@@ -157,7 +157,11 @@ impl Linked {
         let bytes = payload.len() as u64;
         self.sent.push_back(Sent { number, id, bytes, acked: false });
         let mut text = String::new();
-        link::write_message(id, &String::from_utf8_lossy(payload), tries, &mut text);
+        match std::str::from_utf8(payload) {
+            Ok(data) => link::write_message(id, data, tries, &mut text),
+            // Back ends push UTF-8; another program may have put something else into a shared store.
+            Err(_) => link::write_message(id, &String::from_utf8_lossy(payload), tries, &mut text),
+        }
         text.into()
     }
 
