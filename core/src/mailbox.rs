@@ -394,6 +394,11 @@ impl Mailbox {
         self.removals.iter().flat_map(|removal| removal.ids.iter().copied())
     }
 
+    /// How many messages are being removed, counted one removal after the other.
+    pub(crate) fn removed_count(&self) -> usize {
+        self.removals.iter().map(|removal| removal.ids.len()).sum()
+    }
+
     /// The ids in the window, to leave out of what a load returns. A void entry's message is not
     /// being delivered: when the store has it after all, a load brings it.
     pub(crate) fn ids(&self) -> BTreeSet<MessageId> {

@@ -18,7 +18,8 @@ pub struct Disk {
     model: Model,
     queue: VecDeque<(OpId, Op)>,
     incarnation: u32,
-    facts: Vec<Fact>,
+    /// None when nobody wants to know.
+    facts: Option<Vec<Fact>>,
 }
 
 /// What a crash left of the operations that were queued.
@@ -34,7 +35,13 @@ impl Disk {
     /// An empty disk.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { model: Model::new(seed), queue: VecDeque::new(), incarnation: 0, facts: Vec::new() }
+        let (model, queue, facts) = (Model::new(seed), VecDeque::new(), Some(Vec::new()));
+        Self { model, queue, incarnation: 0, facts }
+    }
+
+    /// Nobody wants to know what is told by [`take_facts`](Self::take_facts).
+    pub fn keep_no_facts(&mut self) {
+        self.facts = None;
     }
 
     /// A process starts: the number of this run, never given out before.
@@ -90,6 +97,9 @@ impl Disk {
     }
 
     fn apply(&mut self, request: Op) -> Answer {
+        if self.facts.is_none() {
+            return self.model.apply(request);
+        }
         let appended = match &request {
             Op::Append(append) => {
                 Some((append.key.clone(), append.window_end.is_some() || append.spare > 0))
@@ -118,7 +128,7 @@ impl Disk {
         let stored = self.model.counts().appended > before;
         if let Some((key, spared)) = appended.filter(|_| stored) {
             let waiting = self.model.waiting(&key).count();
-            self.facts.push(Fact::Kept { key, waiting, spared });
+            self.note(Fact::Kept { key, waiting, spared });
         }
         answer
     }
@@ -129,7 +139,7 @@ impl Disk {
         let answer = self.model.apply(request);
         let purged: Vec<_> = before.difference(&self.dead_ids()).copied().collect();
         if !purged.is_empty() {
-            self.facts.push(Fact::Purged(purged));
+            self.note(Fact::Purged(purged));
         }
         answer
     }
@@ -138,7 +148,7 @@ impl Disk {
     fn requeue(&mut self, request: Op, expires_at: Time) -> Answer {
         let answer = self.model.apply(request);
         if let Answer::Dead(DeadAnswer::Requeued(ids)) = &answer {
-            self.facts.push(Fact::Requeued { ids: ids.clone(), expires_at });
+            self.note(Fact::Requeued { ids: ids.clone(), expires_at });
         }
         answer
     }
@@ -147,9 +157,15 @@ impl Disk {
     fn clear(&mut self, request: Op) -> Answer {
         let answer = self.model.apply(request);
         if let Answer::Queue(QueueAnswer::Purged(ids)) = &answer {
-            self.facts.push(Fact::Cleared(ids.clone()));
+            self.note(Fact::Cleared(ids.clone()));
         }
         answer
+    }
+
+    fn note(&mut self, fact: Fact) {
+        if let Some(facts) = &mut self.facts {
+            facts.push(fact);
+        }
     }
 
     fn dead_ids(&self) -> BTreeSet<MessageId> {
@@ -158,7 +174,7 @@ impl Disk {
 
     /// What the judge has to know of the operations since the last call.
     pub fn take_facts(&mut self) -> Vec<Fact> {
-        std::mem::take(&mut self.facts)
+        self.facts.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// The meaning of all operations that were carried out.

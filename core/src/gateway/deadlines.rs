@@ -59,23 +59,54 @@ pub(super) struct Sweep {
     pub(super) died: u64,
 }
 
+/// What is due at a deadline.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Due {
+    Timer(Owner),
+    Timeout(OpId),
+    Parked,
+    Sweep,
+    Lease,
+}
+
 impl Gateway {
     /// When [`DeadlineReached`](crate::event::Event::DeadlineReached) is due next, and why.
     #[must_use]
     pub fn next_deadline(&self) -> Option<(Time, Reason)> {
-        let timer = self.timers.first().map(|(at, owner)| match owner {
-            Owner::Connection(slot) => {
+        let (at, due) = self.first_due()?;
+        let reason = match due {
+            Due::Timer(Owner::Connection(slot)) => {
                 let conn = self.conns[slot as usize].as_ref().expect("armed timers have owners");
-                (at, Reason::Connection(conn.id))
+                Reason::Connection(conn.id)
             }
-            Owner::Mailbox(slot) => (at, Reason::Mailbox(self.registry.get(slot).key.clone())),
-        });
-        let timeout = self.operations.first_timeout();
-        let timeout = timeout.map(|(at, op)| (at, Reason::StoreTimeout(op)));
-        let parked = self.operations.first_parked().map(|at| (at, Reason::StoreRetry));
-        let sweep = self.sweep.expiry_at.map(|at| (at, Reason::Sweep));
-        let lease = self.lease_deadline().map(|at| (at, Reason::Lease));
-        [timer, timeout, parked, sweep, lease].into_iter().flatten().min_by_key(|(at, _)| *at)
+            Due::Timer(Owner::Mailbox(slot)) => {
+                Reason::Mailbox(self.registry.get(slot).key.clone())
+            }
+            Due::Timeout(op) => Reason::StoreTimeout(op),
+            Due::Parked => Reason::StoreRetry,
+            Due::Sweep => Reason::Sweep,
+            Due::Lease => Reason::Lease,
+        };
+        Some((at, reason))
+    }
+
+    /// When the next deadline is, and what of.
+    pub(super) fn first_due(&self) -> Option<(Time, Due)> {
+        let mut first = self.timers.first().map(|(at, owner)| (at, Due::Timer(owner)));
+        let mut compare = |at: Option<Time>, due: Due| {
+            if let Some(at) = at
+                && first.is_none_or(|(other, _)| at < other)
+            {
+                first = Some((at, due));
+            }
+        };
+        if let Some((at, op)) = self.operations.first_timeout() {
+            compare(Some(at), Due::Timeout(op));
+        }
+        compare(self.operations.first_parked(), Due::Parked);
+        compare(self.sweep.expiry_at, Due::Sweep);
+        compare(self.lease_deadline(), Due::Lease);
+        first
     }
 
     /// Does what is due.

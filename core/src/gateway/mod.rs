@@ -167,7 +167,7 @@ impl Gateway {
         assert!(now >= self.now, "time went backward from {} to {now}", self.now);
         let gap = now.since(self.now);
         if gap > deadlines::LATE
-            && self.next_deadline().is_some_and(|(due, _)| now.since(due) > deadlines::LATE)
+            && self.first_due().is_some_and(|(due, _)| now.since(due) > deadlines::LATE)
         {
             self.lost += gap;
             self.record(Record::Late(gap));

@@ -21,13 +21,12 @@ impl Hasher for TraceHasher {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        let mut chunks = bytes.chunks_exact(8);
-        for chunk in &mut chunks {
-            self.mix(u64::from_le_bytes(chunk.try_into().expect("a chunk has 8 bytes")));
+        let (chunks, rest) = bytes.as_chunks::<8>();
+        for chunk in chunks {
+            self.mix(u64::from_le_bytes(*chunk));
         }
-        let mut rest = [0; 8];
-        rest[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
-        self.mix(u64::from_le_bytes(rest) ^ ((bytes.len() as u64) << 56));
+        let last = rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        self.mix(last ^ ((bytes.len() as u64) << 56));
     }
 
     fn write_u8(&mut self, word: u8) {

@@ -32,9 +32,9 @@ pub(super) struct Host {
     /// Whether the gateway knows: from then on its event loop reads no back end.
     deaf: bool,
     /// What has arrived since the last turn.
-    inbox: Vec<(u64, Event)>,
+    inbox: Vec<Event>,
     /// The inbox of the last turn, for the next one.
-    emptied: Vec<(u64, Event)>,
+    emptied: Vec<Event>,
     /// Back ends that are read again.
     resumed: Vec<PusherId>,
     /// When the next turn is.
@@ -106,7 +106,7 @@ impl Run<'_> {
         if self.host.gateway.is_none() {
             return;
         }
-        self.host.inbox.push((source(&event), event));
+        self.host.inbox.push(event);
         let delay = self.host.rng.random_range(0..200);
         self.schedule_turn(self.now + delay);
     }
@@ -137,7 +137,7 @@ impl Run<'_> {
         let emptied = std::mem::take(&mut self.host.emptied);
         let mut inbox = std::mem::replace(&mut self.host.inbox, emptied);
         self.shuffle(&mut inbox);
-        for (_, event) in inbox.drain(..) {
+        for event in inbox.drain(..) {
             self.tell_arrived(event);
         }
         self.host.emptied = inbox;
@@ -151,23 +151,25 @@ impl Run<'_> {
     }
 
     fn serve_deadline(&mut self) {
-        let due = |run: &Self| run.host.gateway.as_ref()?.next_deadline();
-        if due(self).is_some_and(|(at, _)| at <= self.wall()) {
+        let due = |run: &Self| Some(run.host.gateway.as_ref()?.next_deadline()?.0);
+        let mut at = due(self);
+        if at.is_some_and(|at| at <= self.wall()) {
             self.tell(Event::DeadlineReached);
+            at = due(self);
         }
-        if let Some((at, _)) = due(self) {
+        if let Some(at) = at {
             let wait = at.since(self.wall()).as_micros();
             self.schedule_turn(self.now + wait);
         }
     }
 
     /// Ready sockets come in any order.
-    fn shuffle(&mut self, inbox: &mut [(u64, Event)]) {
+    fn shuffle(&mut self, inbox: &mut [Event]) {
         if inbox.len() < 2 {
             return;
         }
         let salt = self.host.rng.next_u64() | 1;
-        let rank = |(source, _): &(u64, Event)| (source + 1).wrapping_mul(salt).rotate_left(29);
+        let rank = |event: &Event| (source(event) + 1).wrapping_mul(salt).rotate_left(29);
         if !inbox.is_sorted_by_key(rank) {
             inbox.sort_by_key(rank);
             self.deliver(Delivered::Reordered);
@@ -205,10 +207,15 @@ impl Run<'_> {
                 }
             }
             Event::Pusher(id, what) => {
-                let (id, what) = (*id, what.clone());
+                let (id, deaf) = (*id, self.host.deaf);
                 let Some(wire) = self.wires.get_mut(&id) else { return };
-                wire.backlog.push_back(what);
-                return self.read_wire(id);
+                if !wire.is_read_up_to(what, deaf) {
+                    wire.backlog.push_back(what.clone());
+                    return self.read_wire(id);
+                }
+                if let PusherEvent::Closed = what {
+                    self.wires.remove(&id);
+                }
             }
             Event::ShutdownRequested => self.host.deaf = true,
             Event::Answered(..)
@@ -236,7 +243,7 @@ impl Run<'_> {
             Command::Pong { conn, .. } => self.send_down(conn, ClientEvent::Pong),
             Command::ReportDrained { conn } => self.report_drained(conn),
             Command::Close { conn, .. } => {
-                self.host.inbox.retain(|(_, event)| match event {
+                self.host.inbox.retain(|event| match event {
                     Event::Connection(id, _) => *id != conn,
                     _ => true,
                 });
@@ -260,13 +267,18 @@ impl Run<'_> {
                 self.disk.submit(op, request);
                 self.schedule_sync();
             }
-            Command::Record(Record::Connection(id, ConnRecord::Bound { .. })) => {
-                self.note_bound(id);
-            }
-            Command::Record(Record::Store(_, StoreRecord::TimedOut { .. })) => {
+            Command::Record(_) | Command::Reply { .. } | Command::Answer { .. } => {}
+        }
+    }
+
+    /// What a record tells the world.
+    pub(super) fn heed(&mut self, record: &Record) {
+        match record {
+            Record::Connection(id, ConnRecord::Bound { .. }) => self.note_bound(*id),
+            Record::Store(_, StoreRecord::TimedOut { .. }) => {
                 self.deliver(Delivered::StoreTimedOut);
             }
-            Command::Record(_) | Command::Reply { .. } | Command::Answer { .. } => {}
+            _ => {}
         }
     }
 

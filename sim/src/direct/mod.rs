@@ -38,6 +38,8 @@ use steadfast_core::command::Command;
 use steadfast_core::config::Config;
 use steadfast_core::event::{ConnEvent, Event, PusherEvent};
 use steadfast_core::id::{ConnId, Key, OpId, PusherId};
+use steadfast_core::link::legacy::LinkCommand;
+use steadfast_core::record::Record;
 use steadfast_core::store::Answer;
 use steadfast_core::time::{Span, Time};
 use steadfast_core::trace::Trace;
@@ -139,6 +141,8 @@ pub(crate) struct Run<'a> {
     trouble: Option<(Trouble, u64)>,
     syncing: bool,
     clients: Vec<Client>,
+    /// The buffer for what links order.
+    link_commands: Vec<LinkCommand>,
     sockets: Sockets,
     back_ends: Vec<BackEnd>,
     wires: BTreeMap<PusherId, Wire>,
@@ -192,6 +196,9 @@ impl<'a> Run<'a> {
         }
         let broken = watch.sabotage.and_then(Sabotage::inside);
         let mut disk = Disk::new(seed);
+        if !watch.judged {
+            disk.keep_no_facts();
+        }
         let host = Host::new(config.clone(), disk.start(), seed, broken);
         let clients = (0..).take(world.clients.len());
         Self {
@@ -209,6 +216,7 @@ impl<'a> Run<'a> {
             trouble: None,
             syncing: false,
             clients: clients.map(|index| Client::new(seed, index, world)).collect(),
+            link_commands: Vec::new(),
             sockets: Sockets::default(),
             back_ends: (0..world.back_ends).map(|_| BackEnd::default()).collect(),
             wires: BTreeMap::new(),
@@ -337,9 +345,14 @@ impl<'a> Run<'a> {
             self.look_at(&event, &commands);
         }
         commands.hash(&mut self.hasher);
-        for command in commands.drain(..) {
-            self.obey(command);
+        for command in &mut commands {
+            if let Command::Record(record) = command {
+                self.heed(record);
+            } else {
+                self.obey(std::mem::replace(command, Command::Record(Record::StaleId)));
+            }
         }
+        commands.clear();
         self.host.commands = commands;
         if let Some(id) = ended {
             self.sockets.free(id);

@@ -15,7 +15,8 @@ impl Run<'_> {
     /// Does what the schedule says.
     pub(super) fn perform(&mut self, index: usize) {
         let op = self.schedule.ops[index].clone();
-        if !matches!(op.kind, OpKind::Push(_) | OpKind::Request(..)) {
+        let traced = self.watch.traced.is_some();
+        if traced && !matches!(op.kind, OpKind::Push(_) | OpKind::Request(..)) {
             self.remark(&format!("{:?}: {:?}", op.actor, op.kind));
         }
         match op.actor {

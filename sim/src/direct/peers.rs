@@ -52,6 +52,12 @@ impl Wire {
     pub(super) fn is_read(&self, deaf: bool) -> bool {
         !self.paused && (!deaf || matches!(self.backlog.front(), Some(PusherEvent::Closed)))
     }
+
+    /// Whether what has just come is told at once, since nothing waits before it.
+    pub(super) fn is_read_up_to(&self, last: &PusherEvent, deaf: bool) -> bool {
+        let told = !deaf || matches!(last, PusherEvent::Closed);
+        told && !self.paused && self.backlog.is_empty()
+    }
 }
 
 impl Run<'_> {
@@ -98,9 +104,9 @@ impl Run<'_> {
     /// Tells a client's link something, and does what it orders.
     pub(super) fn link(&mut self, index: u32, event: LinkEvent) {
         let now = self.client_time();
-        let mut commands = Vec::new();
+        let mut commands = std::mem::take(&mut self.link_commands);
         self.clients[index as usize].link.handle(now, event, &mut commands);
-        for command in commands {
+        for command in commands.drain(..) {
             match command {
                 LinkCommand::Connect => {
                     let client = &mut self.clients[index as usize];
@@ -123,6 +129,7 @@ impl Run<'_> {
                 | LinkCommand::GaveUp => {}
             }
         }
+        self.link_commands = commands;
         self.set_alarm(index);
     }
 

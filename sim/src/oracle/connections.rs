@@ -204,18 +204,19 @@ impl Judge {
     }
 
     fn silence(&self, node: u32, id: ConnId) -> Span {
-        self.now.elapsed - self.nodes[&node].conns[&id].heard_at
+        self.now.elapsed - self.nodes[node as usize].conns[&id].heard_at
     }
 
     fn losses_since(&self, node: u32, id: ConnId) -> u64 {
-        let node = &self.nodes[&node];
+        let node = &self.nodes[node as usize];
         u64::from(node.losses - node.conns[&id].losses)
     }
 
     /// Every silent connection is closed in time, as far as the process has not lost time since.
     pub(super) fn overlooks_nobody(&mut self, node: u32) {
         let elapsed = self.now.elapsed;
-        let Some(state) = self.nodes.get_mut(&node) else { return };
+        let (idle, handshake) = (self.config.idle_timeout, self.config.handshake_timeout);
+        let state = self.node(node);
         if elapsed < state.looks_at {
             return;
         }
@@ -223,11 +224,7 @@ impl Judge {
         let found = state.conns.iter().find(|(_, conn)| {
             let lost =
                 (state.lost - conn.lost) + UNNOTICED.times(u64::from(state.losses - conn.losses));
-            let patience = if conn.upgraded {
-                self.config.idle_timeout
-            } else {
-                self.config.idle_timeout.max(self.config.handshake_timeout)
-            };
+            let patience = if conn.upgraded { idle } else { idle.max(handshake) };
             !conn.closing && elapsed - conn.heard_at > patience + lost + SLACK
         });
         if let Some(id) = found.map(|(id, _)| *id) {

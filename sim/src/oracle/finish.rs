@@ -15,13 +15,13 @@ impl Judge {
 
     /// Every push was answered whose gateway has not crashed.
     fn judge_replies(&mut self) {
-        let pushers = self.nodes.values().flat_map(|node| &node.pushers);
+        let pushers = self.nodes.iter().flat_map(|node| &node.pushers);
         let waiting = pushers.filter(|(_, pusher)| !pusher.unanswered.is_empty());
         let first = waiting.map(|(id, pusher)| (*id, pusher.unanswered.len())).next();
         if let Some((id, count)) = first {
             self.blame(Oracle::Reply, format!("{id} has {count} pushes that were never answered"));
         }
-        let request = self.nodes.values().flat_map(|node| &node.requests).next().copied();
+        let request = self.nodes.iter().flat_map(|node| &node.requests).next().copied();
         if let Some(request) = request {
             self.blame(Oracle::Reply, format!("the operator's {request} was never answered"));
         }
@@ -60,7 +60,7 @@ impl Judge {
 
     /// What open connections were owed they have got.
     fn judge_heartbeats(&mut self) {
-        let conns = self.nodes.values().flat_map(|node| &node.conns);
+        let conns = self.nodes.iter().flat_map(|node| &node.conns);
         let short = conns.filter(|(_, conn)| !conn.closing).find_map(|(id, conn)| {
             let short = conn.owed != conn.answers || conn.pings_owed != conn.pongs;
             short.then(|| {

@@ -242,7 +242,7 @@ impl Judge {
             let message = &self.messages[id];
             message.key == key && message.held && self.contents[&message.content].sent == 0
         };
-        let others = self.nodes[&node].ops.values().filter(|asked| match asked {
+        let others = self.nodes[node as usize].ops.values().filter(|asked| match asked {
             Asked::Append(id) => held(id),
             Asked::Wish | Asked::Other => false,
         });
@@ -274,7 +274,7 @@ impl Judge {
         let Some(asked) = self.node(node).ops.remove(&op) else {
             return self.node(node).ledger.owe("stale ids", 1);
         };
-        let ledger = &mut self.nodes.entry(node).or_default().ledger;
+        let ledger = &mut self.nodes[node as usize].ledger;
         match answer {
             Answer::Appended(appended) => {
                 if let Asked::Append(id) = asked {

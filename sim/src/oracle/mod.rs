@@ -15,11 +15,13 @@ mod finish;
 mod ledger;
 mod messages;
 
+use crate::direct::hasher::TraceHasher;
 use crate::schedule::{Schedule, WorldSpec};
 use bytes::Bytes;
 use ledger::Ledger;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
+use std::hash::BuildHasherDefault;
 use steadfast_core::command::Command;
 use steadfast_core::config::Config;
 use steadfast_core::event::{Event, PusherEvent};
@@ -167,6 +169,10 @@ pub struct Inventory {
     pub purged: u64,
 }
 
+/// What is looked up for every command, under a hash without a secret: walked in the same order in
+/// every process.
+type Table<K, V> = HashMap<K, V, BuildHasherDefault<TraceHasher>>;
+
 /// What the oracles remember of a world.
 #[derive(Debug)]
 pub struct Judge {
@@ -174,9 +180,9 @@ pub struct Judge {
     config: Config,
     clean: bool,
     now: Moment,
-    nodes: BTreeMap<u32, Node>,
-    messages: BTreeMap<MessageId, Message>,
-    contents: BTreeMap<u32, Content>,
+    nodes: Vec<Node>,
+    messages: Table<MessageId, Message>,
+    contents: Table<u32, Content>,
     /// How many batches were seen: the judge's own time.
     batches: u64,
     purged: BTreeSet<MessageId>,
@@ -193,7 +199,7 @@ pub struct Judge {
 struct Node {
     conns: BTreeMap<ConnId, Conn>,
     pushers: BTreeMap<PusherId, Pusher>,
-    ops: BTreeMap<OpId, Asked>,
+    ops: Table<OpId, Asked>,
     /// How often and how much time was lost.
     losses: u32,
     lost: Span,
@@ -327,9 +333,9 @@ impl Judge {
             config: schedule.world.settings.config(),
             clean: schedule.is_clean(),
             now: Moment::default(),
-            nodes: BTreeMap::new(),
-            messages: BTreeMap::new(),
-            contents: BTreeMap::new(),
+            nodes: Vec::new(),
+            messages: Table::default(),
+            contents: Table::default(),
             batches: 0,
             purged: BTreeSet::new(),
             requeued: BTreeMap::new(),
@@ -365,7 +371,6 @@ impl Judge {
         self.now = at;
         self.batches += 1;
         self.operating = matches!(event, Event::Operator(..));
-        self.nodes.entry(node).or_default();
         self.on_event(node, event);
         for command in commands {
             self.on_command(node, command);
@@ -386,7 +391,7 @@ impl Judge {
             Fact::Ailing(node, conn) => self.set_sound(node, conn, false),
             Fact::Received { client, payload } => self.on_received(client, &payload),
             Fact::Lost(node, span) => {
-                let node = self.nodes.entry(node).or_default();
+                let node = self.node(node);
                 node.losses += 1;
                 node.lost += span;
             }
@@ -555,7 +560,7 @@ impl Judge {
 
     /// The process ended: what it had under way is open again.
     fn on_crash(&mut self, node: u32) {
-        let Some(state) = self.nodes.remove(&node) else { return };
+        let state = std::mem::take(self.node(node));
         for message in self.messages.values_mut().filter(|message| message.node == node) {
             let unsettled = message.removed && !message.settled && !message.reopened;
             if unsettled {
@@ -571,11 +576,15 @@ impl Judge {
             content.in_window = None;
         }
         let lost = Node { losses: state.losses, lost: state.lost, ..Node::default() };
-        self.nodes.insert(node, lost);
+        *self.node(node) = lost;
     }
 
     fn node(&mut self, node: u32) -> &mut Node {
-        self.nodes.entry(node).or_default()
+        let index = node as usize;
+        if index >= self.nodes.len() {
+            self.nodes.resize_with(index + 1, Node::default);
+        }
+        &mut self.nodes[index]
     }
 
     /// The place of a key that clients of this world may have.
@@ -592,7 +601,7 @@ impl Judge {
 
     /// The connections of a key.
     fn live(&self, node: u32, key: u32) -> impl Iterator<Item = (&ConnId, &Conn)> {
-        let conns = self.nodes.get(&node).into_iter().flat_map(|node| &node.conns);
+        let conns = self.nodes.get(node as usize).into_iter().flat_map(|node| &node.conns);
         conns.filter(move |(_, conn)| conn.bound && conn.key == Some(key))
     }
 

@@ -19,6 +19,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::fmt::Write;
 
 /// Everything that makes one world.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -309,10 +310,20 @@ impl Push {
     /// What reaches the client.
     #[must_use]
     pub fn payload(self, world: &WorldSpec) -> String {
-        let key = world.keys[self.key as usize].text.replace('"', "\\\"");
-        let poison = if self.poison { ",\"Poison\":true" } else { "" };
-        let padding = ".".repeat(self.padding as usize);
-        format!(r##"{{"uid":"{key}","Data":"#{}{padding}"{poison}}}"##, self.serial)
+        let key = &world.keys[self.key as usize].text;
+        let mut text = String::with_capacity(key.len() + self.padding as usize + 64);
+        text.push_str(r#"{"uid":""#);
+        for part in key.split_inclusive('"') {
+            match part.strip_suffix('"') {
+                Some(plain) => text.extend([plain, "\\\""]),
+                None => text.push_str(part),
+            }
+        }
+        text.push_str(r##"","Data":"#"##);
+        write!(text, "{}", self.serial).expect("a string takes everything");
+        text.extend(std::iter::repeat_n('.', self.padding as usize));
+        text.push_str(if self.poison { r#"","Poison":true}"# } else { r#""}"# });
+        text
     }
 
     /// The number in a payload.
