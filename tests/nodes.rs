@@ -2,9 +2,11 @@
 //!
 //! [`fleet`] starts them; [`watch`] sees what operators are told; [`moves`] has clients that change their gateway, [`storms`] puts a whole
 //! world of back ends and clients under one kind of trouble each, [`failover`] lets another server
-//! take over. What is promised is judged as in `crash.rs`. A storm prints its seed:
+//! take over, [`cluster`] spreads keys over several. What is promised is judged as in `crash.rs`. A storm prints its seed:
 //! `SEED=7 cargo test -p steadfast --test nodes NAME -- --nocapture`.
 
+#[path = "nodes/cluster.rs"]
+mod cluster;
 #[path = "nodes/failover.rs"]
 mod failover;
 #[path = "nodes/fleet.rs"]

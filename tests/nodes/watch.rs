@@ -11,7 +11,7 @@ use std::process::Command;
 const ADMIN: [&str; 2] = ["--admin=127.0.0.1:0", "--canary=0s"];
 
 /// What the admin port of a gateway answers.
-fn get(fleet: &Fleet, node: usize, path: &str) -> String {
+pub(crate) fn get(fleet: &Fleet, node: usize, path: &str) -> String {
     let admin = fleet.nodes[node].admin.expect("the flags ask for one");
     let mut socket = TcpStream::connect(admin).expect("the admin port accepts");
     socket.set_read_timeout(Some(SOON * 2)).expect("a socket takes a timeout");
@@ -103,7 +103,8 @@ fn what_is_wrong_with_redis_is_named_and_needs_no_restart() {
 #[test]
 fn two_stores_at_once_are_refused() {
     let check = |flags: &[&str]| {
-        let output = Command::new(binary()).arg("check").args(flags).output();
+        let output =
+            Command::new(binary()).env_remove("STEADFAST_BIN").arg("check").args(flags).output();
         let output = output.expect("the binary under test starts");
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     };

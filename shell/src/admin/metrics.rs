@@ -34,7 +34,7 @@ pub(super) async fn metrics(
     if !office.redis.is_empty() {
         page.sharing(&figures);
         let states: Vec<_> =
-            office.redis.iter().map(|(name, health)| (*name, health.look())).collect();
+            office.redis.iter().map(|(name, health)| (name.as_str(), health.look())).collect();
         page.redis(&states);
     }
     let is_healthy = health::troubles(&office, &figures).is_empty();

@@ -44,7 +44,7 @@ pub struct Options {
     /// Where the device log is.
     pub device_log: DeviceLog,
     /// The connections to Redis by what they are for, and how they are doing.
-    pub redis: Vec<(&'static str, StoreHealth)>,
+    pub redis: Vec<(String, StoreHealth)>,
 }
 
 /// Where the device log is.
@@ -63,7 +63,7 @@ struct Office {
     token: Option<String>,
     health: Arc<Health>,
     device_log: DeviceLog,
-    redis: Vec<(&'static str, StoreHealth)>,
+    redis: Vec<(String, StoreHealth)>,
 }
 
 /// Serves the admin port on a thread of its own, until the process ends.

@@ -105,7 +105,7 @@ fn run_gateway(
     incarnation: u32,
     seed: u64,
     store: impl Backend,
-    redis: Vec<(&'static str, Health)>,
+    redis: Vec<(String, Health)>,
     logs: &Logs,
 ) -> Result<(), String> {
     let mut core = settings.core.clone();
@@ -173,7 +173,7 @@ fn start_admin(
     settings: &Settings,
     courier: Courier,
     ws: SocketAddr,
-    redis: Vec<(&'static str, Health)>,
+    redis: Vec<(String, Health)>,
 ) -> Result<Option<SocketAddr>, String> {
     let Some(address) = settings.admin else { return Ok(None) };
     let token = settings.admin_token_file.as_deref().map(read_token).transpose()?;

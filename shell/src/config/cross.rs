@@ -138,7 +138,15 @@ const RULES: &[Rule] = &[
     },
     Rule {
         setting: "redis_devices",
-        broken: |settings| redis::check_url(settings.redis_devices.as_deref()?).err(),
+        broken: |settings| {
+            let url = settings.redis_devices.as_deref()?;
+            if redis::is_cluster(url) {
+                let what =
+                    "is a cluster, but the two keys of devices need a single server; name one";
+                return Some(what.to_owned());
+            }
+            redis::check_url(url).err()
+        },
     },
     Rule {
         setting: "redis_prefix",

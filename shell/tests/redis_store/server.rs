@@ -5,6 +5,7 @@
 
 use redis::Value;
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -40,6 +41,20 @@ impl RedisServer {
         Self { child: None, port: free_port(), directory, args }
     }
 
+    /// A member of a cluster that is not running yet.
+    pub(crate) fn prepare_member(args: &[&str]) -> Self {
+        let mut member = Self::prepare(args);
+        // What members tell each other is on a port of its own.
+        let has_bus = |port: u16| {
+            port.checked_add(10_000)
+                .is_some_and(|bus| TcpListener::bind(("127.0.0.1", bus)).is_ok())
+        };
+        while !has_bus(member.port) {
+            member.port = free_port();
+        }
+        member
+    }
+
     /// Starts it, on the same port and with the same data as before.
     pub(crate) fn run(&mut self) {
         assert!(self.child.is_none(), "it runs already");
@@ -73,6 +88,11 @@ impl RedisServer {
         let id = i32::try_from(child.id()).unwrap();
         let process = rustix::process::Pid::from_raw(id).expect("processes have a number");
         rustix::process::kill_process(process, signal).unwrap();
+    }
+
+    /// The directory of its files.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Its URL.
@@ -118,6 +138,6 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -2,8 +2,10 @@
 
 use super::encode::Encoder;
 use super::pipeline::describe;
+use super::place::{Place, name_of};
 use super::subscriber::SILENCE;
-use redis::{Client, RedisError, Value};
+use redis::{RedisError, Value};
+use std::cell::RefCell;
 use std::time::Duration;
 
 /// The version of the layout of our keys. Data of another one are not touched.
@@ -14,9 +16,9 @@ const OLDEST: (u32, u32) = (6, 2);
 /// A server and how to reach it.
 #[derive(Debug)]
 pub(super) struct Server {
-    client: Client,
-    /// Its address and database, without the password.
-    name: String,
+    place: Place,
+    /// Address and database of the one last connected to, without the password.
+    name: RefCell<String>,
     /// A reply that takes longer is not waited for.
     timeout: Duration,
 }
@@ -24,8 +26,16 @@ pub(super) struct Server {
 /// A connection that is ready.
 pub(super) struct Connection {
     inner: redis::Connection,
-    /// The server's number for it.
-    id: Option<i64>,
+    mark: Option<Mark>,
+}
+
+/// Names a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// The server's name for its run: another server counts anew.
+    run: String,
+    /// The server's number for the connection.
+    id: i64,
 }
 
 /// What the server says of itself.
@@ -33,6 +43,8 @@ pub(super) struct Connection {
 pub(super) struct Info {
     /// Why answered pushes may be lost, if so.
     pub(super) doubts: Vec<String>,
+    /// Its name for this run of it, if that is known.
+    run: String,
 }
 
 /// A command as it is sent.
@@ -45,44 +57,34 @@ pub(super) fn command(args: &[&[u8]]) -> Vec<u8> {
 }
 
 impl Server {
-    /// The server of this URL.
+    /// The server of this URL; of a cluster, the master that has this slot.
     ///
     /// # Errors
     /// The text says what is wrong with the URL.
-    pub(super) fn new(url: &str, database: Option<i64>, timeout: Duration) -> Result<Self, String> {
-        let wrong = |error: RedisError| {
-            format!("is no URL of a Redis server ({error}); write as in redis://127.0.0.1:6379/0")
-        };
-        if url.starts_with("rediss:") || url.starts_with("valkeys:") {
-            return Err("asks for TLS, which is not supported with Redis yet; use redis:// in a \
-                        trusted network"
-                .to_owned());
-        }
-        let mut client = Client::open(url).map_err(wrong)?;
-        if let Some(database) = database {
-            let info = client.get_connection_info().clone();
-            let settings = info.redis_settings().clone().set_db(database);
-            let info = info.set_redis_settings(settings);
-            client = Client::open(info).map_err(wrong)?;
-        }
-        let info = client.get_connection_info();
-        let name = format!("{}/{}", info.addr(), info.redis_settings().db());
-        Ok(Self { client, name, timeout })
+    pub(super) fn new(
+        url: &str,
+        slot: u16,
+        database: Option<i64>,
+        timeout: Duration,
+    ) -> Result<Self, String> {
+        let place = Place::new(url, slot, database)?;
+        let name = RefCell::new(place.name());
+        Ok(Self { place, name, timeout })
     }
 
     /// Its address and database.
-    pub(super) fn name(&self) -> &str {
-        &self.name
+    pub(super) fn name(&self) -> String {
+        self.name.borrow().clone()
     }
 
     /// What works or does not, for people.
     pub(super) fn title(&self) -> String {
-        format!("Redis at {}", self.name)
+        format!("Redis at {}", self.name())
     }
 
     /// The same for a connection that is subscribed.
     pub(super) fn subscription(&self) -> String {
-        format!("the subscription to Redis at {}", self.name)
+        format!("the subscription to Redis at {}", self.name())
     }
 
     /// How long a reply is waited for, in milliseconds; a little less for what the server waits for.
@@ -90,24 +92,29 @@ impl Server {
         self.timeout.as_millis() * 3 / 4
     }
 
-    /// Connects. `predecessor` is an earlier connection of ours: what it sent and the server has not
-    /// carried out yet is not carried out any more, so that nothing old comes after something new.
-    pub(super) fn connect(&self, predecessor: Option<i64>) -> Result<Connection, String> {
+    /// Connects.
+    pub(super) fn connect(&self) -> Result<Connection, String> {
+        let client = self.place.find(self.timeout)?;
+        *self.name.borrow_mut() = name_of(&client);
         let fail = |error: RedisError| self.explain(&error);
-        let inner = self.client.get_connection_with_timeout(self.timeout).map_err(fail)?;
+        let inner = client.get_connection_with_timeout(self.timeout).map_err(fail)?;
         inner.set_read_timeout(Some(self.timeout)).map_err(fail)?;
         inner.set_write_timeout(Some(self.timeout)).map_err(fail)?;
-        let mut connection = Connection { inner, id: None };
-        if let Some(id) = predecessor {
+        Ok(Connection { inner, mark: None })
+    }
+
+    /// Replaces an earlier connection of ours to the same server: what that one sent and the server has
+    /// not carried out yet is not carried out any more, so that nothing old comes after something new.
+    pub(super) fn replace(&self, connection: &mut Connection, info: &Info, earlier: Option<&Mark>) {
+        if let Some(Mark { run, id }) = earlier
+            && *run == info.run
+        {
             // It is an error if it is gone already, as a rule it is.
-            self.ask(&mut connection, &[b"CLIENT", b"KILL", b"ID", id.to_string().as_bytes()]).ok();
+            self.ask(connection, &[b"CLIENT", b"KILL", b"ID", id.to_string().as_bytes()]).ok();
         }
-        let id = self.ask(&mut connection, &[b"CLIENT", b"ID"]);
-        connection.id = match id {
-            Ok(Value::Int(id)) => Some(id),
-            Ok(_) | Err(_) => None,
-        };
-        Ok(connection)
+        if let Ok(Value::Int(id)) = self.ask(connection, &[b"CLIENT", b"ID"]) {
+            connection.mark = Some(Mark { run: info.run.clone(), id });
+        }
     }
 
     /// Asks what kind of server it is; fails when it cannot be used.
@@ -115,7 +122,7 @@ impl Server {
         let Ok(Value::BulkString(info)) = self.ask(connection, &[b"INFO"]) else {
             let doubt = "whether it may evict keys and keeps an append-only file is not known: INFO \
                          is not allowed";
-            return Ok(Info { doubts: vec![doubt.to_owned()] });
+            return Ok(Info { doubts: vec![doubt.to_owned()], run: String::new() });
         };
         let info = String::from_utf8_lossy(&info);
         let field = |name: &str| {
@@ -127,21 +134,23 @@ impl Server {
         {
             return Err(format!(
                 "Redis at {} has version {version}; {}.{} or later is needed",
-                self.name, OLDEST.0, OLDEST.1
+                self.name(),
+                OLDEST.0,
+                OLDEST.1
             ));
         }
         if field("loading") == Some("1") {
-            return Err(format!("Redis at {} is still loading its data", self.name));
+            return Err(format!("Redis at {} is still loading its data", self.name()));
         }
         if field("role") == Some("slave") {
             return Err(format!(
                 "Redis at {} is a replica; pushes need the master at {}:{}",
-                self.name,
+                self.name(),
                 field("master_host").unwrap_or("?"),
                 field("master_port").unwrap_or("?")
             ));
         }
-        Ok(Info { doubts: doubts(field) })
+        Ok(Info { doubts: doubts(field), run: field("run_id").unwrap_or_default().to_owned() })
     }
 
     /// Loads the scripts, and looks whether our keys are what they should be.
@@ -164,7 +173,7 @@ impl Server {
                 "the keys {}* in Redis at {} have another layout ({version} is {found} and not \
                  {VERSION}); choose another redis_prefix, or the release that wrote them",
                 encoder.base(),
-                self.name
+                self.name()
             ));
         }
         let wrong = self.inspect(connection, encoder, None)?;
@@ -174,7 +183,7 @@ impl Server {
         Err(format!(
             "in Redis at {} {}: something else wrote there; rename or delete it, or choose another \
              redis_prefix",
-            self.name,
+            self.name(),
             wrong.join(", ")
         ))
     }
@@ -213,7 +222,7 @@ impl Server {
         self.send(connection, bytes)?;
         let reply = self.receive(connection)?;
         if let Value::ServerError(error) = &reply {
-            return Err(format!("{} ({})", describe(error), self.name));
+            return Err(format!("{} ({})", describe(error), self.name()));
         }
         Ok(reply)
     }
@@ -226,7 +235,7 @@ impl Server {
 
     /// A connection on which nothing comes but what is published on this channel.
     pub(super) fn subscribe(&self, channel: &[u8]) -> Result<Connection, String> {
-        let mut connection = self.connect(None)?;
+        let mut connection = self.connect()?;
         self.ask(&mut connection, &[b"SUBSCRIBE", channel])?;
         let patience = connection.inner.set_read_timeout(Some(SILENCE));
         patience.map_err(|error| self.explain(&error))?;
@@ -244,7 +253,7 @@ impl Server {
 
     /// Why a server that says nothing is given up.
     pub(super) fn silent(&self) -> String {
-        format!("Redis at {} says nothing on the connection that is subscribed", self.name)
+        format!("Redis at {} says nothing on the connection that is subscribed", self.name())
     }
 
     /// The next reply. After an error the connection is of no use.
@@ -254,7 +263,7 @@ impl Server {
 
     /// What went wrong, in one line that names the server and the remedy.
     fn explain(&self, error: &RedisError) -> String {
-        let name = &self.name;
+        let name = self.name();
         let text = error.to_string().replace(['\n', '\r'], " ");
         if error.kind() == redis::ErrorKind::AuthenticationFailed
             || matches!(error.code(), Some("WRONGPASS" | "NOAUTH"))
@@ -276,9 +285,9 @@ impl Server {
 }
 
 impl Connection {
-    /// The server's number for this connection.
-    pub(super) fn id(&self) -> Option<i64> {
-        self.id
+    /// Names it, for the one that replaces it.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        self.mark.clone()
     }
 }
 

@@ -37,10 +37,16 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Writes commands for keys that begin with this prefix.
+    /// Writes commands for keys that begin with this prefix, on a server of its own.
     #[must_use]
     pub fn new(prefix: &str, clock: Clock) -> Self {
-        let (base, scripts) = (base(prefix), Scripts::new(clock));
+        Self::of_shard(prefix, 0, clock)
+    }
+
+    /// Writes commands for the keys of one shard.
+    #[must_use]
+    pub fn of_shard(prefix: &str, tag: u32, clock: Clock) -> Self {
+        let (base, scripts) = (base(prefix, tag), Scripts::new(clock));
         Self { base, scripts, incarnation: 0, command: Cmd::new() }
     }
 
@@ -89,8 +95,8 @@ impl Encoder {
 
 /// What the names of all keys begin with. The braces make Redis Cluster keep them together.
 #[must_use]
-pub fn base(prefix: &str) -> String {
-    format!("{prefix}:{{0}}:")
+pub fn base(prefix: &str, tag: u32) -> String {
+    format!("{prefix}:{{{tag}}}:")
 }
 
 /// The script that carries an operation out. Those on devices need none; what is called for them is

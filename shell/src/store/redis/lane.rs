@@ -4,7 +4,7 @@
 //! Whatever has queued up becomes one pipeline. Its replies are read before the next is sent. While
 //! there is no connection, operations fail at once, and connecting is tried with growing pauses.
 
-use super::connection::{Connection, Server};
+use super::connection::{Connection, Mark, Server};
 use super::encode::Encoder;
 use super::pipeline::{Pipeline, Trouble};
 use super::report::Report;
@@ -41,12 +41,13 @@ pub(super) struct Lane {
     server: Server,
     encoder: Encoder,
     purpose: Purpose,
-    drawn: Option<Drawn>,
+    /// A number that was drawn, and its token, until it is registered.
+    unregistered: Option<(u32, u64)>,
     /// A write counts once so many replicas have it.
     replicas: u32,
     connection: Option<Connection>,
-    /// The last connection's number.
-    predecessor: Option<i64>,
+    /// The last connection.
+    predecessor: Option<Mark>,
     retry: Retry,
     handoff: Arc<Handoff>,
     report: Report,
@@ -55,13 +56,13 @@ pub(super) struct Lane {
     out: Vec<u8>,
 }
 
-/// A number for this run that was drawn, for Redis could not be asked. It is registered there under a
-/// token before anything is stored.
-#[derive(Debug)]
-struct Drawn {
-    number: u32,
-    token: u64,
-    is_registered: bool,
+/// Which run of which node this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) number: u32,
+    /// There if the number was drawn, for Redis could not be asked: under this token it is registered
+    /// there before anything is stored.
+    token: Option<u64>,
 }
 
 /// When to connect again.
@@ -86,7 +87,7 @@ impl Lane {
             server,
             encoder,
             purpose,
-            drawn: None,
+            unregistered: None,
             replicas,
             connection: None,
             predecessor: None,
@@ -110,7 +111,7 @@ impl Lane {
 
     /// Finds out which run of which node this is, with one attempt to connect; without success it is
     /// the number that `draw` gives, which no run that Redis counted has.
-    pub(super) fn determine_run(&mut self, draw: impl FnOnce() -> (u32, u64)) -> u32 {
+    pub(super) fn determine_run(&mut self, draw: impl FnOnce() -> (u32, u64)) -> Run {
         self.connect();
         let name = format!("{}incarnation", self.encoder.base());
         let counted = self.connection.as_mut().and_then(|connection| {
@@ -119,23 +120,22 @@ impl Lane {
                 Ok(_) | Err(_) => None,
             }
         });
-        let number = if let Some(number) = counted.filter(|number| *number <= i32::MAX as u32) {
-            number
+        let run = if let Some(number) = counted.filter(|number| *number <= i32::MAX as u32) {
+            Run { number, token: None }
         } else {
             let (drawn, token) = draw();
-            let number = drawn | 1 << 31;
-            self.drawn = Some(Drawn { number, token, is_registered: false });
             // What is connected has not registered the number.
             self.drop_connection();
-            number
+            Run { number: drawn | 1 << 31, token: Some(token) }
         };
-        self.set_run(number);
-        number
+        self.set_run(run);
+        run
     }
 
-    /// Tells the run that another lane has found out.
-    pub(super) fn set_run(&mut self, number: u32) {
-        self.encoder.set_incarnation(number);
+    /// Tells the run, which another lane has found out.
+    pub(super) fn set_run(&mut self, run: Run) {
+        self.encoder.set_incarnation(run.number);
+        self.unregistered = run.token.map(|token| (run.number, token));
     }
 
     /// Starts the thread.
@@ -215,7 +215,7 @@ impl Lane {
         });
         match (outcome, trouble) {
             (Err(why), _) | (Ok(()), Some(Trouble::Useless(why))) => {
-                self.predecessor = connection.id();
+                self.predecessor = connection.mark();
                 self.fails(why);
             }
             (Ok(()), Some(Trouble::Refuses(why))) => {
@@ -304,7 +304,7 @@ impl Lane {
                 self.connection = Some(connection);
             }
             Err(why) => {
-                self.predecessor = connection.id();
+                self.predecessor = connection.mark();
                 self.fails(why);
             }
         }
@@ -323,9 +323,10 @@ impl Lane {
     }
 
     fn try_connect(&mut self) -> Result<Connection, String> {
-        let mut connection = self.server.connect(self.predecessor)?;
-        self.predecessor = connection.id();
+        let mut connection = self.server.connect()?;
         let info = self.server.examine(&mut connection)?;
+        self.server.replace(&mut connection, &info, self.predecessor.as_ref());
+        self.predecessor = connection.mark();
         if self.purpose == Purpose::Messages {
             self.server.prepare(&mut connection, &mut self.encoder)?;
             self.register(&mut connection)?;
@@ -343,10 +344,7 @@ impl Lane {
     /// Registers a number that was drawn. Somebody else may have drawn the same: then nothing is stored,
     /// for ids that are not unique would be taken for known ones.
     fn register(&mut self, connection: &mut Connection) -> Result<(), String> {
-        let Some(Drawn { number, token, is_registered }) = &mut self.drawn else { return Ok(()) };
-        if *is_registered {
-            return Ok(());
-        }
+        let Some((number, token)) = self.unregistered else { return Ok(()) };
         let runs = format!("{}runs", self.encoder.base());
         let (number, token) = (number.to_string(), token.to_string());
         let field = number.as_bytes();
@@ -360,13 +358,13 @@ impl Lane {
                 self.server.name()
             ));
         }
-        *is_registered = true;
+        self.unregistered = None;
         Ok(())
     }
 
     fn drop_connection(&mut self) {
         if let Some(connection) = self.connection.take() {
-            self.predecessor = connection.id();
+            self.predecessor = connection.mark();
         }
     }
 

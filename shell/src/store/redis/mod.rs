@@ -5,7 +5,10 @@
 //! and their log have a lane of their own: their keys are read by others, and may be on another server.
 //! A third connection (`subscriber`) hears of what other nodes do with this node's keys.
 //!
-//! `encode`, `decode` and `pipeline` do no I/O.
+//! In a Redis Cluster there is a lane for each shard (`shards`): a part of the keys that is in one slot.
+//! Where a lane connects to is the business of `place`.
+//!
+//! `encode`, `decode`, `pipeline` and `shards` do no I/O.
 //!
 //! The layout of the keys is described in `docs/storage.md`.
 
@@ -14,8 +17,10 @@ pub mod decode;
 pub mod encode;
 mod lane;
 pub mod pipeline;
+mod place;
 mod report;
 pub mod scripts;
+pub mod shards;
 mod subscriber;
 
 use super::Backend;
@@ -27,6 +32,8 @@ use connection::Server;
 use encode::Encoder;
 use lane::{Lane, Purpose};
 use scripts::Clock;
+use shards::{Gathering, Next, Route, Shard};
+use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -38,6 +45,7 @@ use subscriber::{Notices, Subscriber};
 
 /// More than this is not queued: further operations fail at once.
 const MAX_QUEUED_BYTES: usize = 256 << 20;
+const TOO_MUCH: &str = "too much waits for Redis already";
 
 /// The database of the devices on the messages' server.
 const DEVICE_DATABASE: i64 = 15;
@@ -67,8 +75,11 @@ pub struct Options {
 /// # Errors
 /// The text says what is wrong with it and goes on after the setting's name.
 pub fn check_url(url: &str) -> Result<(), String> {
-    Server::new(url, None, Duration::from_secs(1)).map(drop)
+    Server::new(url, 0, None, Duration::from_secs(1)).map(drop)
 }
+
+/// Whether the URL is that of a cluster.
+pub(crate) use place::is_cluster;
 
 /// Whether the URL of a Redis server says which of its databases is meant.
 pub(crate) fn names_database(url: &str) -> bool {
@@ -77,18 +88,27 @@ pub(crate) fn names_database(url: &str) -> bool {
         return rest.contains("?db=") || rest.contains("&db=");
     }
     let place = rest.split(['?', '#']).next().unwrap_or_default();
-    place.split_once('/').is_some_and(|(_, database)| !database.is_empty())
+    let mut parts = place.split('/').skip(1);
+    if scheme.ends_with("+sentinel") {
+        // The master's name comes first.
+        parts.next();
+    }
+    parts.next().is_some_and(|database| !database.is_empty())
 }
 
 /// Storage in Redis.
 #[derive(Debug)]
 pub struct Redis {
-    messages: Way,
-    devices: Way,
+    /// One for each shard.
+    messages: Vec<Way>,
+    devices: Option<Way>,
     notices: Arc<Notices>,
     notices_health: Health,
     incarnation: u32,
-    refused: Vec<(OpId, Answer)>,
+    /// What several shards are asked.
+    gatherings: BTreeMap<OpId, Gathering>,
+    /// Answers that are there without a lane, or of which one may be a part of another.
+    answered: Vec<(OpId, Answer)>,
 }
 
 /// The event loop's end of a lane.
@@ -117,32 +137,42 @@ impl Redis {
         draw: impl FnOnce() -> (u32, u64),
     ) -> Result<Self, String> {
         let Options { url, prefix, device_url, wait_replicas, timeout, node, clock } = options;
-        let server = Server::new(url, None, *timeout).map_err(|error| format!("redis {error}"))?;
-        let (device_url, database) = match device_url {
-            Some(url) => (url, (!names_database(url)).then_some(DEVICE_DATABASE)),
-            None => (url, Some(DEVICE_DATABASE)),
+        let shards = if is_cluster(url) { shards::of_cluster() } else { shards::of_server() };
+        let server = |shard: &Shard| {
+            Server::new(url, shard.slot, None, *timeout).map_err(|error| format!("redis {error}"))
         };
-        let device_server = Server::new(device_url, database, *timeout)
-            .map_err(|error| format!("redis_devices {error}"))?;
-        let lane = |server, purpose, journal| {
-            Lane::new(server, Encoder::new(prefix, *clock), purpose, *wait_replicas, journal)
+        let mut lane = |server, tag, purpose| {
+            let encoder = Encoder::of_shard(prefix, tag, *clock);
+            Lane::new(server, encoder, purpose, *wait_replicas, journal())
         };
-        let mut messages = lane(server, Purpose::Messages, journal());
-        let mut devices = lane(device_server, Purpose::Devices, journal());
-        let incarnation = messages.determine_run(draw);
-        devices.set_run(incarnation);
-        let server = Server::new(url, None, *timeout).map_err(|error| format!("redis {error}"))?;
-        let node = Node { name: node.as_str().into(), incarnation };
-        let subscriber = Subscriber::new(server, encode::channel(prefix, &node), journal());
+        let messages: Result<Vec<_>, String> =
+            shards.iter().map(|it| Ok(lane(server(it)?, it.tag, Purpose::Messages))).collect();
+        let mut messages = messages?;
+        let devices = match device_url {
+            Some(url) => Some((url, (!names_database(url)).then_some(DEVICE_DATABASE))),
+            None => (!is_cluster(url)).then_some((url, Some(DEVICE_DATABASE))),
+        };
+        let devices = devices.map(|(url, database)| {
+            let server = Server::new(url, 0, database, *timeout);
+            let server = server.map_err(|error| format!("redis_devices {error}"))?;
+            Ok::<_, String>(lane(server, 0, Purpose::Devices))
+        });
+        let mut devices = devices.transpose()?;
+        let run = messages[0].determine_run(draw);
+        messages[1..].iter_mut().chain(&mut devices).for_each(|it| it.set_run(run));
+        let node = Node { name: node.as_str().into(), incarnation: run.number };
+        let channel = encode::channel(prefix, &node);
+        let subscriber = Subscriber::new(server(&shards[0])?, channel, journal());
         let (notices, notices_health) = (subscriber.notices(), subscriber.health());
         subscriber.spawn().map_err(|error| format!("cannot start a thread: {error}"))?;
         Ok(Self {
             notices,
             notices_health,
-            messages: Way::begin(messages)?,
-            devices: Way::begin(devices)?,
-            incarnation,
-            refused: Vec::new(),
+            messages: messages.into_iter().map(Way::begin).collect::<Result<_, _>>()?,
+            devices: devices.map(Way::begin).transpose()?,
+            incarnation: run.number,
+            gatherings: BTreeMap::new(),
+            answered: Vec::new(),
         })
     }
 
@@ -152,59 +182,122 @@ impl Redis {
         self.incarnation
     }
 
-    /// Shows how the store of messages is doing.
+    /// Shows how the store of messages is doing; of several shards, the first.
     #[must_use]
     pub fn health(&self) -> Health {
-        self.messages.health.clone()
+        self.messages[0].health.clone()
     }
 
     /// Shows how each connection is doing, by what it is for.
     #[must_use]
-    pub fn healths(&self) -> Vec<(&'static str, Health)> {
-        vec![
-            ("messages", self.messages.health.clone()),
-            ("devices", self.devices.health.clone()),
-            ("notices", self.notices_health.clone()),
-        ]
+    pub fn healths(&self) -> Vec<(String, Health)> {
+        let number = |shard: usize| match self.messages.len() {
+            1 => "messages".to_owned(),
+            _ => format!("messages {shard}"),
+        };
+        let messages = self.messages.iter().enumerate();
+        let messages = messages.map(|(shard, way)| (number(shard), way.health.clone()));
+        let devices = self.devices.iter().map(|way| ("devices".to_owned(), way.health.clone()));
+        let notices = ("notices".to_owned(), self.notices_health.clone());
+        messages.chain(devices).chain([notices]).collect()
+    }
+
+    /// Hands an operation to a lane, unless too much waits already.
+    fn ask_shard(&mut self, shard: usize, op: OpId, request: Op) {
+        let queued = |way: &Way| way.health.queued_bytes() + way.bytes;
+        let queued: usize = self.messages.iter().map(queued).sum();
+        if queued + weight(&request) > MAX_QUEUED_BYTES {
+            self.answered.push((op, Answer::Failed(TOO_MUCH.to_owned())));
+        } else {
+            self.messages[shard].submit(op, request);
+        }
+    }
+
+    fn ask_device(&mut self, op: OpId, request: DeviceOp) {
+        let why = match (&mut self.devices, &request) {
+            (_, DeviceOp::Read { .. } | DeviceOp::Drop { .. }) => {
+                "the device log is in Redis and drained there"
+            }
+            (None, _) => "devices need redis_devices, a single server, where redis is a cluster",
+            (Some(way), _) => {
+                let request = Op::Device(request);
+                if way.health.queued_bytes() + way.bytes + weight(&request) <= MAX_QUEUED_BYTES {
+                    return way.submit(op, request);
+                }
+                TOO_MUCH
+            }
+        };
+        self.answered.push((op, Answer::Failed(why.to_owned())));
+    }
+
+    /// Takes an answer of a shard; gives what is the answer to the operation, if that is one.
+    fn gather(&mut self, op: OpId, answer: Answer) -> Option<Answer> {
+        let Some(gathering) = self.gatherings.get_mut(&op) else { return Some(answer) };
+        match gathering.add(answer, self.messages.len()) {
+            Next::Wait => None,
+            Next::Ask(shard, request) => {
+                self.messages[shard].submit(op, request);
+                self.messages[shard].hand_over();
+                None
+            }
+            Next::Done(answer) => {
+                self.gatherings.remove(&op);
+                Some(answer)
+            }
+        }
     }
 }
 
 impl Backend for Redis {
     fn start(&mut self, handle: Handle) {
-        self.messages.handoff.set_handle(handle.clone());
-        self.devices.handoff.set_handle(handle.clone());
+        for way in self.messages.iter().chain(&self.devices) {
+            way.handoff.set_handle(handle.clone());
+        }
         self.notices.set_handle(handle);
     }
 
     fn submit(&mut self, op: OpId, request: Op) {
-        if let Op::Device(DeviceOp::Read { .. } | DeviceOp::Drop { .. }) = request {
-            let why = "the device log is in Redis and drained there".to_owned();
-            self.refused.push((op, Answer::Failed(why)));
-            return;
+        if let Op::Device(request) = request {
+            return self.ask_device(op, request);
         }
-        let way = if let Op::Device(_) = request { &mut self.devices } else { &mut self.messages };
-        let bytes = weight(&request);
-        if way.health.queued_bytes() + way.bytes + bytes > MAX_QUEUED_BYTES {
-            let why = "too much waits for Redis already".to_owned();
-            self.refused.push((op, Answer::Failed(why)));
-            return;
+        let count = self.messages.len();
+        match shards::route(&request, count) {
+            Route::One(shard) => self.ask_shard(shard, op, request),
+            Route::All => {
+                for shard in 0..count {
+                    self.ask_shard(shard, op, request.clone());
+                }
+                self.gatherings.insert(op, Gathering::all(request, count));
+            }
+            Route::Each => {
+                let (gathering, first) = Gathering::each(request, count);
+                self.gatherings.insert(op, gathering);
+                self.ask_shard(0, op, first);
+            }
         }
-        way.bytes += bytes;
-        // What was confirmed or has failed is only noted; for anything else somebody waits.
-        way.is_urgent |= !matches!(request, Op::Remove { .. } | Op::Retry { .. });
-        way.submitted.push((op, request));
     }
 
     fn hand_over(&mut self) {
-        for way in [&mut self.messages, &mut self.devices] {
+        for way in self.messages.iter_mut().chain(&mut self.devices) {
             way.hand_over();
         }
     }
 
     fn collect(&mut self, answers: &mut Vec<(OpId, Answer)>) {
-        answers.append(&mut self.refused);
-        self.messages.handoff.collect(answers);
-        self.devices.handoff.collect(answers);
+        if let Some(devices) = &self.devices {
+            devices.handoff.collect(answers);
+        }
+        if let [messages] = &self.messages[..] {
+            messages.handoff.collect(answers);
+        }
+        for way in &self.messages {
+            way.handoff.collect(&mut self.answered);
+        }
+        let mut answered = mem::take(&mut self.answered);
+        for (op, answer) in answered.drain(..) {
+            answers.extend(self.gather(op, answer).map(|answer| (op, answer)));
+        }
+        self.answered = answered;
     }
 
     fn notices(&mut self, notices: &mut Vec<Notice>) {
@@ -215,6 +308,11 @@ impl Backend for Redis {
 impl Drop for Redis {
     fn drop(&mut self) {
         self.notices.stop();
+        // All of them at once; each is waited for when its way is dropped.
+        for way in self.messages.iter_mut().chain(&mut self.devices) {
+            way.hand_over();
+            way.handoff.stop();
+        }
     }
 }
 
@@ -224,6 +322,13 @@ impl Way {
         let thread = lane.spawn().map_err(|error| format!("cannot start a thread: {error}"))?;
         let thread = Some(thread);
         Ok(Self { handoff, submitted: Vec::new(), bytes: 0, is_urgent: false, health, thread })
+    }
+
+    fn submit(&mut self, op: OpId, request: Op) {
+        self.bytes += weight(&request);
+        // What was confirmed or has failed is only noted; for anything else somebody waits.
+        self.is_urgent |= !matches!(request, Op::Remove { .. } | Op::Retry { .. });
+        self.submitted.push((op, request));
     }
 
     fn hand_over(&mut self) {

@@ -147,7 +147,8 @@ impl Pipeline {
                 self.trouble = Some(Trouble::Refuses(text));
             }
             "MISCONF" | "NOREPLICAS" => self.trouble = Some(Trouble::Refuses(text.clone())),
-            "READONLY" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "NOAUTH" => {
+            // The slot is another master's now: the next connection asks whose.
+            "READONLY" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "NOAUTH" | "MOVED" => {
                 self.trouble = Some(Trouble::Useless(text.clone()));
             }
             _ => {}
