@@ -57,20 +57,17 @@ impl Cluster {
 
     /// How many keys with such names each member has.
     fn count(&self, pattern: &str) -> Vec<usize> {
-        let names = |member: &RedisServer| match member.ask(&["KEYS", pattern]) {
-            Value::Array(names) => names.len(),
-            other => panic!("{other:?}"),
+        let names = |member: &RedisServer| {
+            let Value::Array(names) = member.ask(&["KEYS", pattern]) else { panic!("no list") };
+            names.len()
         };
         self.members.iter().map(names).collect()
     }
 }
 
 fn text(value: Value) -> String {
-    match value {
-        Value::BulkString(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Value::VerbatimString { text, .. } => text,
-        other => panic!("{other:?}"),
-    }
+    let Value::BulkString(bytes) = value else { panic!("no text: {value:?}") };
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[test]

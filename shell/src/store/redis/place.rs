@@ -244,7 +244,7 @@ mod tests {
         };
         let sentinel = "redis+sentinel://:secret@a,b/main/3";
         let master = "*2\r\n$3\r\n::2\r\n$4\r\n6380\r\n";
-        assert_eq!(found(sentinel, master), Some(("[::2]:6380/3".into(), "secret".into())));
+        assert_eq!(found(sentinel, master), Some(("::2:6380/3".into(), "secret".into())));
         assert_eq!(found(sentinel, "*-1\r\n"), None);
         let range = |first: u16, last: u16, host: &str, port: u16| {
             format!("*3\r\n:{first}\r\n:{last}\r\n*2\r\n${}\r\n{host}\r\n:{port}\r\n", host.len())
