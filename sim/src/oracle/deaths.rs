@@ -1,8 +1,8 @@
 //! What is judged of failed tries and of deaths: each has its reason.
 
-use super::{Judge, Oracle};
+use super::{Content, Judge, Oracle};
 use steadfast_core::config::BindPolicy;
-use steadfast_core::id::MessageId;
+use steadfast_core::id::{Key, MessageId};
 use steadfast_core::record::DeathReason;
 use steadfast_core::store::DeadOp;
 use steadfast_core::time::Time;
@@ -70,12 +70,12 @@ impl Judge {
         self.demand(Oracle::Death, holds, || {
             format!("{id} is buried ({}): {tries} tries, expires {expires_at}", reason.name())
         });
-        if let Some(content) = self.content_of(id)
-            && content.delivered_since().is_some()
-        {
-            let text = format!("{id} is buried ({}), and is being delivered", reason.name());
-            self.blame(Oracle::Death, text);
-        }
+        let Some(content) = self.content_of(id) else { return };
+        content.set_aside = true;
+        let spared = content.delivered_since().is_none();
+        self.demand(Oracle::Death, spared, || {
+            format!("{id} is buried ({}), and is being delivered", reason.name())
+        });
     }
 
     /// Nothing that is being delivered is evicted.
@@ -111,6 +111,16 @@ impl Judge {
             });
         }
         self.purged.extend(ids);
+    }
+
+    /// An operator lets the dead letters of a key wait again, and with them what is to be one as soon
+    /// as the store does it.
+    pub(super) fn on_requeue_asked(&mut self, key: &Key) {
+        let Some(key) = self.key_index(key) else { return };
+        let dying = |content: &&mut Content| content.key == key && content.set_aside;
+        for content in self.contents.values_mut().filter(dying) {
+            content.requeued = true;
+        }
     }
 
     /// Dead letters wait again, with all their tries.

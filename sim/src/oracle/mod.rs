@@ -26,6 +26,7 @@ use steadfast_core::command::Command;
 use steadfast_core::config::Config;
 use steadfast_core::event::{Event, PusherEvent};
 use steadfast_core::id::{ConnId, Key, MessageId, OpId, PusherId, RequestId};
+use steadfast_core::operator::OperatorRequest;
 use steadfast_core::record::{ConnRecord, DeathReason, DeliveryRecord, Record, StoreRecord};
 use steadfast_core::store::Retry;
 use steadfast_core::time::{Span, Time};
@@ -318,6 +319,8 @@ struct Content {
     proven: u32,
     removed: u32,
     received: u32,
+    /// A gateway ordered that it be set aside.
+    set_aside: bool,
     /// A dead letter of it was let wait again, behind what was newer.
     requeued: bool,
     /// Since which batch it is being delivered: written, and neither confirmed nor failed.
@@ -416,8 +419,11 @@ impl Judge {
             Event::Pusher(id, event) => self.on_pusher_event(node, *id, event),
             Event::Answered(op, answer) => self.on_answer(node, *op, answer),
             Event::ShutdownRequested => self.node(node).stopping = true,
-            Event::Operator(request, _) => {
+            Event::Operator(request, asked) => {
                 self.node(node).requests.insert(*request);
+                if let OperatorRequest::RequeueDead { key, .. } = asked {
+                    self.on_requeue_asked(key);
+                }
             }
             // No second gateway is at work in these worlds.
             Event::Noticed(_) | Event::DeadlineReached => {}
