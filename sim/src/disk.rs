@@ -6,10 +6,13 @@
 
 use crate::oracle::{Fact, Inventory};
 use crate::schedule::Trouble;
+use bytestring::ByteString;
 use std::collections::{BTreeSet, VecDeque};
 use steadfast_core::id::{MessageId, OpId};
 use steadfast_core::store::model::Model;
-use steadfast_core::store::{Answer, DeadAnswer, DeadOp, Op, QueueAnswer, QueueOp};
+use steadfast_core::store::{
+    Answer, DeadAnswer, DeadOp, Op, QueueAnswer, QueueOp, Session, SessionOp,
+};
 use steadfast_core::time::Time;
 
 /// What a world's gateway keeps.
@@ -183,6 +186,13 @@ impl Disk {
         &self.model
     }
 
+    /// A session that has not expired.
+    pub fn session(&mut self, id: ByteString, now: Time) -> Option<Session> {
+        let answer = self.model.apply(Op::Session(SessionOp::Get { id, now }));
+        let Answer::SessionFound(session) = answer else { unreachable!("{answer:?}") };
+        session
+    }
+
     /// What is there, for the end of a world.
     #[must_use]
     pub fn inventory(&self, keys: &[steadfast_core::id::Key]) -> Inventory {
@@ -204,6 +214,7 @@ fn reads(request: &Op) -> bool {
     match request {
         Op::Load { .. }
         | Op::Expire { .. }
+        | Op::Session(SessionOp::Get { .. })
         | Op::Queue(QueueOp::Keys { .. } | QueueOp::Messages { .. } | QueueOp::Totals)
         | Op::Find { .. } => true,
         Op::Queue(QueueOp::Purge { .. })
@@ -213,7 +224,7 @@ fn reads(request: &Op) -> bool {
         | Op::Bury { .. }
         | Op::Claim(_)
         | Op::Dead(_)
-        | Op::Session(_)
+        | Op::Session(SessionOp::Put { .. })
         | Op::Device(_) => false,
     }
 }

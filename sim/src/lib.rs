@@ -8,6 +8,7 @@
 
 pub mod direct;
 pub mod disk;
+mod linked;
 mod narrow;
 pub mod oracle;
 pub mod play;

@@ -9,15 +9,21 @@
 
 use crate::oracle::Oracle;
 use bytes::Bytes;
+use bytestring::ByteString;
 use std::collections::BTreeMap;
 use steadfast_core::command::{Command, FailReason, Reply};
 use steadfast_core::config::Config;
 use steadfast_core::event::{ConnEvent, Event};
-use steadfast_core::id::{ConnId, MessageId};
+use steadfast_core::id::{ConnId, Key, MessageId};
+use steadfast_core::link::LinkConfig;
 use steadfast_core::record::{DeliveryRecord, PushRecord, Record};
 use steadfast_core::sabotage::Sabotage as Broken;
-use steadfast_core::store::{Answer, Op};
+use steadfast_core::store::{Answer, Op, Session, SessionOp};
 use steadfast_core::time::Span;
+
+/// How an acknowledgement begins, and a message for a link.
+const ACK: &str = r#"{"type":"ack","id":""#;
+const MESSAGE: &[u8] = br#"{"type":"message","id":""#;
 
 /// One way to be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +70,22 @@ pub enum Sabotage {
     AnswerTwice,
     /// Old dead letters are dropped, and more than there are to drop.
     PurgeAll,
+    /// An acknowledgement confirms the newest message instead of its own.
+    AckNewest,
+    /// A session is kept without counting its last op, which is applied again when it is resumed.
+    OpUncounted,
+    /// A client is given the newest session of its key and not its own.
+    OthersSession,
+    /// Sessions are not found.
+    SessionForgotten,
+    /// Nobody is told of losses.
+    LossUntold,
+    /// Links do not know what their applications have had.
+    SeenForgotten,
+    /// Links come back too soon.
+    LinkHasty,
+    /// Links give up by themselves.
+    LinkGivesUp,
 }
 
 impl Sabotage {
@@ -99,6 +121,14 @@ impl Sabotage {
         (Self::EvictLoaded, &[Oracle::Death], 100),
         (Self::AnswerTwice, &[Oracle::Heartbeat], 10),
         (Self::PurgeAll, &[Oracle::Conservation], 10),
+        (Self::AckNewest, &[Oracle::Confirmation], 50),
+        (Self::OpUncounted, &[Oracle::Session], 20),
+        (Self::OthersSession, &[Oracle::Session], 100),
+        (Self::SessionForgotten, &[Oracle::Session], 50),
+        (Self::LossUntold, &[Oracle::Session], 100),
+        (Self::SeenForgotten, &[Oracle::Once], 50),
+        (Self::LinkHasty, &[Oracle::Link], 50),
+        (Self::LinkGivesUp, &[Oracle::Link], 50),
     ];
 
     /// The sabotage's name on the command line.
@@ -132,6 +162,16 @@ impl Sabotage {
             _ => {}
         }
     }
+
+    /// Settings that links get wrong.
+    pub(crate) fn link_settings(self, config: &mut LinkConfig) {
+        match self {
+            Self::SeenForgotten => config.seen_max = 0,
+            Self::LinkHasty => config.delays.min = Span::from_millis(100),
+            Self::LinkGivesUp => config.delays.max_attempts = Some(1),
+            _ => {}
+        }
+    }
 }
 
 /// What tampers with events and commands.
@@ -141,6 +181,10 @@ pub(crate) struct Tamper {
     pings: BTreeMap<ConnId, u64>,
     /// A connection that was written to.
     other: Option<ConnId>,
+    /// The newest message of each connection of the link protocol.
+    newest: BTreeMap<ConnId, ByteString>,
+    /// The session of each key that was kept last.
+    kept: BTreeMap<Key, Session>,
     /// How many things were left alone.
     spared: u32,
 }
@@ -156,6 +200,20 @@ impl Tamper {
             ) => *counter = self.pings.get(id).copied(),
             (Sabotage::LoadReversed, Event::Answered(_, Answer::Loaded(loaded))) => {
                 loaded.messages.reverse();
+            }
+            (Sabotage::AckNewest, Event::Connection(id, ConnEvent::TextReceived(text))) => {
+                if let Some(newest) = self.newest.get(id).filter(|_| text.starts_with(ACK)) {
+                    *text = format!("{ACK}{newest}\"}}").into();
+                }
+            }
+            (Sabotage::OthersSession, Event::Answered(_, Answer::SessionFound(Some(session)))) => {
+                if let Some(other) = self.kept.get(&session.key) {
+                    let expires_at = session.expires_at;
+                    *session = Session { expires_at, ..other.clone() };
+                }
+            }
+            (Sabotage::SessionForgotten, Event::Answered(_, Answer::SessionFound(found))) => {
+                *found = None;
             }
             _ => {}
         }
@@ -183,6 +241,7 @@ impl Tamper {
                     told.push(Event::Connection(*conn, pong));
                 }
             }
+            self.note_link(command);
             if let Command::Close { conn, .. } = command
                 && self.other == Some(*conn)
             {
@@ -216,6 +275,24 @@ impl Tamper {
         told
     }
 
+    /// Remembers what goes to connections of the link protocol, and what is kept of sessions.
+    fn note_link(&mut self, command: &Command) {
+        match command {
+            Command::Send { conn, payload, .. } => {
+                let id = payload
+                    .strip_prefix(MESSAGE)
+                    .and_then(|rest| rest.split(|b| *b == b'"').next());
+                if let Some(id) = id {
+                    self.newest.insert(*conn, String::from_utf8_lossy(id).into_owned().into());
+                }
+            }
+            Command::Store { request: Op::Session(SessionOp::Put { session, .. }), .. } => {
+                self.kept.insert(session.key.clone(), session.clone());
+            }
+            _ => {}
+        }
+    }
+
     fn command(&mut self, sabotage: Sabotage, command: &mut Command) {
         match (sabotage, command) {
             (Sabotage::Neighbour, Command::Send { conn, payload, .. }) => {
@@ -243,6 +320,16 @@ impl Tamper {
             (Sabotage::FailIsOk, Command::Reply { reply, .. }) => {
                 if *reply == Reply::Fail(FailReason::NotStored) {
                     *reply = Reply::Queued(MessageId { incarnation: 1, counter: 1 });
+                }
+            }
+            (
+                Sabotage::OpUncounted,
+                Command::Store { request: Op::Session(SessionOp::Put { session, .. }), .. },
+            ) => session.applied = session.applied.saturating_sub(1),
+            (Sabotage::LossUntold, Command::Send { payload, .. }) => {
+                if payload.starts_with(br#"{"type":"welcome""#) {
+                    let text = String::from_utf8_lossy(payload);
+                    *payload = text.replace(r#""lost":true"#, r#""lost":false"#).into();
                 }
             }
             (Sabotage::EvictLoaded, Command::Store { request: Op::Append(append), .. }) => {

@@ -2,10 +2,12 @@
 
 use crate::schedule::{Delivered, Tier};
 use std::collections::BTreeMap;
-use steadfast_core::command::{Close, Command, Reply};
+use steadfast_core::command::{Close, Command, LinkClose, Reply};
 use steadfast_core::event::{ConnEvent, Event, PusherEvent};
+use steadfast_core::link::{LinkCommand, LinkEvent, Report};
 use steadfast_core::record::{
-    ConnRecord, DeathReason, DeliveryRecord, PushRecord, Record, StoreRecord,
+    ConnRecord, DeathReason, DeliveryRecord, LinkRecord, PushRecord, Record, SessionOrigin,
+    StoreRecord,
 };
 use steadfast_core::store::{Answer, Appended};
 
@@ -54,7 +56,14 @@ names!(CLOSES, close(value: &Close) {
     "close kicked" => Close::Kicked,
     "close too many connections" => Close::TooManyConnections,
     "close going away" => Close::GoingAway,
-    "close of a link" => Close::Link(_),
+    "close bye" => Close::Link(LinkClose::Bye),
+    "close bad frame" => Close::Link(LinkClose::BadFrame),
+    "close hello overdue" => Close::Link(LinkClose::HelloOverdue),
+    "close ack overdue" => Close::Link(LinkClose::AckOverdue),
+    "close context too large" => Close::Link(LinkClose::ContextTooLarge),
+    "close op out of order" => Close::Link(LinkClose::OpOutOfOrder),
+    "close session unavailable" => Close::Link(LinkClose::SessionUnavailable),
+    "close session moved" => Close::Link(LinkClose::SessionMoved),
 });
 
 names!(REPLIES, reply(value: &Reply) {
@@ -75,7 +84,16 @@ names!(CONN_RECORDS, conn_record(value: &ConnRecord) {
     "record idle timed out" => ConnRecord::IdleTimedOut { .. },
     "record pong overdue" => ConnRecord::PongOverdue { .. },
     "record pong unsupported" => ConnRecord::PongUnsupported { .. },
-    "record of a link" => ConnRecord::Link { .. },
+    "record session fresh" =>
+        ConnRecord::Link { record: LinkRecord::Welcomed { origin: SessionOrigin::Fresh, .. }, .. },
+    "record session resumed" =>
+        ConnRecord::Link { record: LinkRecord::Welcomed { origin: SessionOrigin::Resumed, .. }, .. },
+    "record session replaced" =>
+        ConnRecord::Link { record: LinkRecord::Welcomed { origin: SessionOrigin::Replaced, .. }, .. },
+    "record ops stored" => ConnRecord::Link { record: LinkRecord::OpsStored { .. }, .. },
+    "record ack overdue" => ConnRecord::Link { record: LinkRecord::AckOverdue { .. }, .. },
+    "record ack stray" => ConnRecord::Link { record: LinkRecord::AckStray { .. }, .. },
+    "record bad frame" => ConnRecord::Link { record: LinkRecord::BadFrame { .. }, .. },
     "record log kept" => ConnRecord::LogKept { .. },
     "record log not kept" => ConnRecord::LogNotKept { .. },
     "record closed" => ConnRecord::Closed { .. },
@@ -192,6 +210,23 @@ names!(FAULTS, fault(value: &Delivered) {
     "fault chopped" => Delivered::Chopped,
 });
 
+names!(REPORTS, report(value: &Report) {
+    "link told of losses" => Report::Welcomed { lost: true, .. },
+    "link resumed" => Report::Welcomed { resumed: true, .. },
+    "link begins anew" => Report::Welcomed { .. },
+    "link ops confirmed" => Report::OpsConfirmed { .. },
+    "link op refused" => Report::OpRefused,
+    "link suspects" => Report::Suspect,
+    "link told of an error" => Report::GatewayError { .. },
+    "link refused" => Report::Refused { .. },
+    "link gave up" => Report::GaveUp,
+    "link waits" => Report::RetryIn(_),
+});
+
+/// What links do with messages.
+const HANDED_OVER: &str = "link message handed over";
+const SEEN_BEFORE: &str = "link message seen before";
+
 /// What need not occur in any world, and why; what is named here and does occur is a mistake in this
 /// table.
 const EXEMPT: &[(&str, &str)] = &[
@@ -200,8 +235,10 @@ const EXEMPT: &[(&str, &str)] = &[
     ("record taken elsewhere", "these worlds have one gateway"),
     ("record lease lost", "these worlds have one gateway"),
     ("record lease held", "these worlds have one gateway"),
-    ("close of a link", "no client of these worlds speaks the link protocol"),
-    ("record of a link", "no client of these worlds speaks the link protocol"),
+    ("close context too large", "the contexts of these worlds are small"),
+    ("close op out of order", "links count their ops"),
+    ("link op refused", "no link of these worlds has so many ops"),
+    ("link gave up", "the links of these worlds go on for ever"),
     ("record device log taken", "no operator asks in these worlds"),
     ("record log kept", "devices upload nothing in these worlds"),
     ("record log not kept", "devices upload nothing in these worlds"),
@@ -257,6 +294,30 @@ impl Tally {
         }
     }
 
+    /// Counts what a link was told and ordered.
+    pub fn link(&mut self, told: &LinkEvent, commands: &[LinkCommand]) {
+        let mut handed_over = false;
+        for command in commands {
+            match command {
+                LinkCommand::Report(what) => self.count(report(what)),
+                LinkCommand::Deliver { .. } => handed_over = true,
+                LinkCommand::Open { .. }
+                | LinkCommand::Send(..)
+                | LinkCommand::Close(_)
+                | LinkCommand::Save(_)
+                | LinkCommand::StateChanged { .. } => {}
+            }
+        }
+        if handed_over {
+            self.count(HANDED_OVER);
+        } else if let LinkEvent::TextReceived(_, text) = told
+            && text.starts_with(r#"{"type":"message""#)
+            && !commands.is_empty()
+        {
+            self.count(SEEN_BEFORE);
+        }
+    }
+
     fn record(&mut self, record: &Record) {
         self.count(other_record(record));
         match record {
@@ -297,6 +358,8 @@ impl Tally {
             DELIVERY_RECORDS,
             STORE_RECORDS,
             FAULTS,
+            REPORTS,
+            &[HANDED_OVER, SEEN_BEFORE],
         ];
         let names = lists.into_iter().flatten().copied();
         names.map(|name| (name, self.counts.get(name).copied().unwrap_or(0)))

@@ -7,7 +7,7 @@ use super::scenario::{
 use steadfast_core::config::Config;
 use steadfast_core::time::Span;
 use steadfast_sim::turmoil::{
-    ClientSetup, Kind, Line, Op, OpKind, Plan, Pongs, PushLine, Setup, Whim, tell,
+    ClientSetup, Kind, Line, Op, OpKind, Plan, Pongs, PushLine, Setup, Speaks, Whim, tell,
 };
 
 /// What happened in each act.
@@ -69,6 +69,7 @@ fn client((number, peer): (usize, &Peer)) -> ClientSetup {
         key: None,
         gateway: 0,
         pongs: if peer.answers_pings { Pongs::Prompt } else { Pongs::Never },
+        speaks: Speaks::Text,
         heartbeat: Span::from_secs(IDLE_TIMEOUT_SECS),
     }
 }

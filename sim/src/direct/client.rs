@@ -1,7 +1,9 @@
 //! One client: its link, its network, and what is wrong with them.
 
 use super::peers::ClientEvent;
-use crate::schedule::{Actor, ClientSpec, Pongs, Stream, WorldSpec};
+use crate::linked::{Linked, Peer, Storage};
+use crate::sabotage::Sabotage;
+use crate::schedule::{Actor, ClientSpec, Pongs, Speaks, Stream, WorldSpec};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use std::collections::VecDeque;
@@ -11,7 +13,7 @@ use steadfast_core::link::legacy::Link;
 /// A client and its network.
 #[derive(Debug)]
 pub(super) struct Client {
-    pub(super) link: Link,
+    pub(super) peer: Peer,
     pub(super) pongs: Pongs,
     /// The socket of the connection, or of the attempt at one.
     pub(super) socket: Option<ConnId>,
@@ -41,10 +43,10 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(seed: u64, index: u32, world: &WorldSpec) -> Self {
+    pub(super) fn new(seed: u64, index: u32, world: &WorldSpec, broken: Option<Sabotage>) -> Self {
         let ClientSpec { pongs, latency, .. } = world.clients[index as usize];
         Self {
-            link: Link::new(world.link(index), seed ^ (u64::from(index) << 32)),
+            peer: peer(seed, index, world, broken),
             pongs,
             socket: None,
             attempt: 0,
@@ -94,4 +96,17 @@ impl Client {
             *until = now.min(*until);
         }
     }
+}
+
+/// The machine that a client runs on.
+fn peer(seed: u64, index: u32, world: &WorldSpec, broken: Option<Sabotage>) -> Peer {
+    let seed = seed ^ (u64::from(index) << 32);
+    if world.clients[index as usize].speaks == Speaks::Text {
+        return Peer::Text(Box::new(Link::new(world.link(index), seed)));
+    }
+    let mut config = world.session_link(index);
+    if let Some(sabotage) = broken {
+        sabotage.link_settings(&mut config);
+    }
+    Peer::Link(Box::new(Linked::new(config, seed, Storage::default())))
 }

@@ -34,6 +34,7 @@ impl Run<'_> {
         if self.judge.violation().is_none() && self.watch.judged {
             self.judge.at(self.moment());
             self.judge_tables();
+            self.judge_links();
             self.judge.end(&self.disk.inventory(&self.keys()));
         }
     }
@@ -90,7 +91,12 @@ impl Run<'_> {
             + u64::from(settings.retry_max) * settings.retry_interval
             + settings.kick_interval;
         let store = 2 * settings.store_timeout + 12_000;
-        (client + gateway + store) * 1_000
+        // A link notices, waits for its breaker and its delay, is refused a session that is being
+        // kept, or was told not to come back.
+        let link = settings.link.map_or(0, |link| {
+            3 * link.heartbeat + 2 * link.ack_timeout + 20_000 + super::LINK_RESTART / 1_000
+        });
+        (client + gateway + store + link) * 1_000
     }
 
     fn keys(&self) -> Vec<Key> {

@@ -242,12 +242,13 @@ impl Run<'_> {
             Command::Ping { conn, counter } => self.send_down(conn, ClientEvent::Ping(counter)),
             Command::Pong { conn, .. } => self.send_down(conn, ClientEvent::Pong),
             Command::ReportDrained { conn } => self.report_drained(conn),
-            Command::Close { conn, .. } => {
+            Command::Close { conn, close } => {
                 self.host.inbox.retain(|event| match event {
                     Event::Connection(id, _) => *id != conn,
                     _ => true,
                 });
-                self.send_down(conn, ClientEvent::Closed);
+                let code = Some(close.code()).filter(|_| !close.is_forced());
+                self.send_down(conn, ClientEvent::Closed(code));
                 let closed = ConnEvent::Closed(CloseCause::Commanded);
                 self.arrive(Event::Connection(conn, closed));
             }
@@ -428,7 +429,7 @@ impl Run<'_> {
         let open: Vec<_> = self.sockets.open_ones().map(|socket| socket.id).collect();
         for id in open {
             if how == Crash::Process {
-                self.send_down(id, ClientEvent::Closed);
+                self.send_down(id, ClientEvent::Closed(None));
             }
             self.sockets.free(id);
         }

@@ -12,6 +12,7 @@ mod client;
 pub(crate) mod hasher;
 mod heal;
 mod host;
+mod links;
 mod ops;
 mod peers;
 mod socket;
@@ -43,6 +44,9 @@ use steadfast_core::record::Record;
 use steadfast_core::store::Answer;
 use steadfast_core::time::{Span, Time};
 use steadfast_core::trace::Trace;
+
+/// How long the user of a client waits that was told not to come back, in microseconds.
+const LINK_RESTART: u64 = 5_000_000;
 
 /// The only gateway of a Direct world.
 const NODE: u32 = 0;
@@ -200,7 +204,7 @@ impl<'a> Run<'a> {
             disk.keep_no_facts();
         }
         let host = Host::new(config.clone(), disk.start(), seed, broken);
-        let clients = (0..).take(world.clients.len());
+        let (clients, sabotage) = ((0..).take(world.clients.len()), watch.sabotage);
         Self {
             schedule,
             config,
@@ -215,7 +219,7 @@ impl<'a> Run<'a> {
             disk_rng: Actor::Store.stream(seed, Stream::World),
             trouble: None,
             syncing: false,
-            clients: clients.map(|index| Client::new(seed, index, world)).collect(),
+            clients: clients.map(|index| Client::new(seed, index, world, sabotage)).collect(),
             link_commands: Vec::new(),
             sockets: Sockets::default(),
             back_ends: (0..world.back_ends).map(|_| BackEnd::default()).collect(),

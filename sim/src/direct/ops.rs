@@ -67,6 +67,7 @@ impl Run<'_> {
                 let first = self.schedule.world.link(index).key.text().clone();
                 self.say(index, ConnEvent::TextReceived(first));
             }
+            OpKind::Change => self.change_context(index),
             OpKind::Chat => self.say(index, ConnEvent::TextReceived("how are you?".into())),
             OpKind::Binary => {
                 let data = Bytes::from_static(&[0xff, 0xfe, 0x00]);
@@ -89,8 +90,7 @@ impl Run<'_> {
     /// The client's application says something beside its heartbeats, when it is connected.
     fn say(&mut self, index: u32, event: ConnEvent) {
         let client = &self.clients[index as usize];
-        let connected = client.link.state() == steadfast_core::link::legacy::LinkState::Connected;
-        if connected && client.frozen_until <= self.now {
+        if client.peer.is_connected() && client.frozen_until <= self.now {
             self.send_up(index, event);
         }
     }
@@ -104,6 +104,10 @@ impl Run<'_> {
             _ => Some(answered + 1_000 + number),
         };
         self.deliver(Delivered::StrayPonged);
+        let linked = self.clients[index as usize].peer.linked();
+        if let Some(ack) = linked.and_then(|linked| linked.stray_ack(number)) {
+            return self.say(index, ConnEvent::TextReceived(ack));
+        }
         self.say(index, ConnEvent::PongReceived(counter));
     }
 
@@ -129,6 +133,7 @@ impl Run<'_> {
             socket.half_open = true;
             self.deliver(Delivered::Vanished);
         }
+        self.lose_process(index);
         self.link(index, LinkEvent::Stopped);
         self.start_later(index, millis);
     }
@@ -166,7 +171,7 @@ impl Run<'_> {
         self.reset_at_gateway(id);
         if self.clients[index as usize].socket == Some(id) {
             self.forget_socket(index);
-            self.lose_connection(index);
+            self.lose_connection(index, None);
         }
     }
 

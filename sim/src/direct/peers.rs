@@ -2,6 +2,7 @@
 
 use super::socket::Socket;
 use super::{Happening, NODE, Run};
+use crate::linked::Peer;
 use crate::oracle::Fact;
 use crate::schedule::{Delivered, Pongs, Push};
 use bytes::Bytes;
@@ -22,8 +23,8 @@ pub(super) enum ClientEvent {
     Ping(u64),
     /// A pong of the gateway's.
     Pong,
-    /// The connection has ended.
-    Closed,
+    /// The connection has ended, with this code if a close frame came.
+    Closed(Option<u16>),
     /// Nobody listens there.
     Refused,
 }
@@ -97,6 +98,7 @@ impl Run<'_> {
     pub(super) fn start(&mut self, index: u32) {
         let client = &mut self.clients[index as usize];
         if !std::mem::replace(&mut client.started, true) {
+            self.load_page(index);
             self.link(index, LinkEvent::Started);
         }
     }
@@ -104,17 +106,14 @@ impl Run<'_> {
     /// Tells a client's link something, and does what it orders.
     pub(super) fn link(&mut self, index: u32, event: LinkEvent) {
         let now = self.client_time();
+        let Peer::Text(link) = &mut self.clients[index as usize].peer else {
+            return self.tell_link_of(index, event);
+        };
         let mut commands = std::mem::take(&mut self.link_commands);
-        self.clients[index as usize].link.handle(now, event, &mut commands);
+        link.handle(now, event, &mut commands);
         for command in commands.drain(..) {
             match command {
-                LinkCommand::Connect => {
-                    let client = &mut self.clients[index as usize];
-                    client.attempt += 1;
-                    client.socket = None;
-                    let (attempt, travel) = (client.attempt, client.travel());
-                    self.note(travel, Happening::Dial(index, attempt));
-                }
+                LinkCommand::Connect => self.dial(index),
                 LinkCommand::Send(text) => self.send_up(index, ConnEvent::TextReceived(text)),
                 LinkCommand::Ping => {
                     self.send_up(index, ConnEvent::PingReceived(Self::own_ping()));
@@ -133,6 +132,15 @@ impl Run<'_> {
         self.set_alarm(index);
     }
 
+    /// The client asks for a connection.
+    pub(super) fn dial(&mut self, index: u32) {
+        let client = &mut self.clients[index as usize];
+        client.attempt += 1;
+        client.socket = None;
+        let (attempt, travel) = (client.attempt, client.travel());
+        self.note(travel, Happening::Dial(index, attempt));
+    }
+
     /// The client goes on without this connection, which the gateway may still have.
     pub(super) fn forget_socket(&mut self, index: u32) {
         self.ail(index);
@@ -145,9 +153,9 @@ impl Run<'_> {
         }
     }
 
-    fn set_alarm(&mut self, index: u32) {
+    pub(super) fn set_alarm(&mut self, index: u32) {
         let client = &mut self.clients[index as usize];
-        let Some(at) = client.link.next_deadline().map(|at| at.as_micros()) else { return };
+        let Some(at) = client.peer.next_deadline().map(|at| at.as_micros()) else { return };
         let at = at.max(self.now);
         if client.wakes_at.is_none_or(|wakes_at| at < wakes_at) {
             client.wakes_at = Some(at);
@@ -164,7 +172,7 @@ impl Run<'_> {
         if client.frozen_until > self.now {
             return;
         }
-        if client.link.next_deadline().is_some_and(|at| at.as_micros() <= self.now) {
+        if client.peer.next_deadline().is_some_and(|at| at.as_micros() <= self.now) {
             self.link(index, LinkEvent::DeadlineReached);
         } else {
             self.set_alarm(index);
@@ -180,14 +188,12 @@ impl Run<'_> {
         if !self.host.is_open() {
             return self.reach_client(index, attempt, ClientEvent::Refused);
         }
-        let well = client.is_well(self.now);
+        let (well, protocol) = (client.is_well(self.now), client.peer.protocol());
         let id = self.sockets.open(Some(index));
         self.clients[index as usize].socket = Some(id);
         self.arrive(Event::Connection(id, ConnEvent::Accepted));
-        self.arrive(Event::Connection(
-            id,
-            ConnEvent::Upgraded { target: "/".into(), protocol: Protocol::Legacy },
-        ));
+        let upgraded = ConnEvent::Upgraded { target: "/".into(), protocol };
+        self.arrive(Event::Connection(id, upgraded));
         if !well {
             self.ail(index);
         }
@@ -300,7 +306,7 @@ impl Run<'_> {
         }
         let severed = client.socket.and_then(|id| self.sockets.get(id));
         if severed.is_some_and(|socket| socket.severed_down)
-            && !matches!(event, ClientEvent::Closed)
+            && !matches!(event, ClientEvent::Closed(_))
         {
             return;
         }
@@ -308,9 +314,9 @@ impl Run<'_> {
             ClientEvent::Opened => self.link(index, LinkEvent::Opened),
             ClientEvent::Refused => self.link(index, LinkEvent::Failed),
             ClientEvent::Pong => self.link(index, LinkEvent::PongReceived),
-            ClientEvent::Closed => {
+            ClientEvent::Closed(code) => {
                 self.forget_socket(index);
-                self.lose_connection(index);
+                self.lose_connection(index, code);
             }
             ClientEvent::Ping(counter) => self.answer_ping(index, counter),
             ClientEvent::Text(payload) => self.read(index, payload),
@@ -318,8 +324,11 @@ impl Run<'_> {
     }
 
     /// Tells the link that its connection is gone, open or not yet.
-    pub(super) fn lose_connection(&mut self, index: u32) {
-        let event = match self.clients[index as usize].link.state() {
+    pub(super) fn lose_connection(&mut self, index: u32, code: Option<u16>) {
+        let Peer::Text(link) = &self.clients[index as usize].peer else {
+            return self.close_link(index, code);
+        };
+        let event = match link.state() {
             LinkState::Connecting => LinkEvent::Failed,
             LinkState::Connected | LinkState::Disconnected | LinkState::Reconnecting => {
                 LinkEvent::Closed
@@ -339,6 +348,10 @@ impl Run<'_> {
 
     /// A message reaches the client's stack, and then its application.
     fn read(&mut self, index: u32, payload: Bytes) {
+        if self.clients[index as usize].peer.protocol() == Protocol::Link {
+            let text = ByteString::try_from(payload).expect("text is UTF-8");
+            return self.link(index, LinkEvent::TextReceived(text));
+        }
         if Push::is_poison(&payload) && !self.healed {
             self.fact(Fact::Received { client: index, payload });
             self.deliver(Delivered::Poisoned);
@@ -355,6 +368,6 @@ impl Run<'_> {
         self.deliver(Delivered::ResetByPeer);
         self.forget_socket(index);
         self.reset_at_gateway(id);
-        self.lose_connection(index);
+        self.lose_connection(index, None);
     }
 }

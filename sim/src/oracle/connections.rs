@@ -3,10 +3,11 @@
 use super::{Conn, Judge, Oracle, closing};
 use crate::schedule::Push;
 use bytes::Bytes;
+use bytestring::ByteString;
 use steadfast_core::command::Close;
 use steadfast_core::config::BindPolicy;
 use steadfast_core::dialect;
-use steadfast_core::event::ConnEvent;
+use steadfast_core::event::{ConnEvent, Protocol};
 use steadfast_core::id::ConnId;
 use steadfast_core::record::ConnRecord;
 use steadfast_core::time::Span;
@@ -16,6 +17,9 @@ const SLACK: Span = Span::from_millis(100);
 
 /// Silent connections are looked for this often.
 const LOOK: Span = Span::from_millis(20);
+
+/// A client of the link protocol may be silent for so many of its heartbeats.
+const MISSED: u64 = 3;
 
 /// The core notices a loss of time from this on; shorter ones count against its clients.
 const UNNOTICED: Span = Span::from_millis(2_100);
@@ -40,7 +44,10 @@ impl Judge {
                 self.heard(node, id);
                 self.on_text(node, id, text);
             }
-            ConnEvent::BinaryReceived(_) => self.heard(node, id),
+            ConnEvent::BinaryReceived(_) => {
+                self.heard(node, id);
+                self.note_malformed(node, id);
+            }
             ConnEvent::PingReceived(_) => {
                 self.heard_frame(node, id);
                 self.conn(node, id).pings_owed += 1;
@@ -48,6 +55,7 @@ impl Judge {
             ConnEvent::PongReceived(counter) => {
                 self.heard_frame(node, id);
                 let conn = self.conn(node, id);
+                let counter = counter.filter(|_| conn.link.is_none());
                 let mark = counter.and_then(|counter| conn.pings.remove(&counter));
                 if let Some(mark) = mark {
                     // Pings of a gateway are answered in order: an earlier one will not be.
@@ -65,9 +73,11 @@ impl Judge {
                 self.node(node).ledger.owe("closed connections", 1);
                 self.gone(node, id);
             }
-            ConnEvent::Upgraded { .. } => {
+            ConnEvent::Upgraded { protocol, .. } => {
                 self.heard(node, id);
-                self.conn(node, id).upgraded = true;
+                let conn = self.conn(node, id);
+                conn.upgraded = true;
+                conn.link = (*protocol == Protocol::Link).then(Box::default);
             }
             ConnEvent::Accepted => {}
         }
@@ -88,6 +98,7 @@ impl Judge {
     fn heard_frame(&mut self, node: u32, id: ConnId) {
         let conn = self.conn(node, id);
         let key = conn.key.filter(|_| conn.bound);
+        let key = key.filter(|_| conn.link.is_none());
         let digits = key.is_some_and(|key| is_digits(&self.world.keys[key as usize].text));
         if !digits {
             self.heard(node, id);
@@ -95,7 +106,10 @@ impl Judge {
     }
 
     /// What a client's message is owed.
-    fn on_text(&mut self, node: u32, id: ConnId, text: &str) {
+    fn on_text(&mut self, node: u32, id: ConnId, text: &ByteString) {
+        if self.conn(node, id).link.is_some() {
+            return self.on_frame(node, id, text);
+        }
         let text = dialect::trim(text);
         let known = self.key_of_first(text);
         let answered = known.is_some_and(|key| self.world.keys[key as usize].answered);
@@ -116,7 +130,7 @@ impl Judge {
     }
 
     /// A client has all that was written to it before `mark`.
-    fn prove(&mut self, node: u32, id: ConnId, mark: usize) {
+    pub(super) fn prove(&mut self, node: u32, id: ConnId, mark: usize) {
         let conn = self.conn(node, id);
         let (from, mute) = (conn.proven, conn.mute);
         conn.proven = from.max(mark);
@@ -146,11 +160,11 @@ impl Judge {
     }
 
     pub(super) fn on_close(&mut self, node: u32, id: ConnId, close: Close) {
-        let Some(conn) = self.node(node).conns.get(&id) else {
+        let Some(conn) = self.nodes.get(node as usize).and_then(|node| node.conns.get(&id)) else {
             return self.blame(Oracle::Tables, format!("{id} is closed, and is not open"));
         };
         let (sound, silent) = (conn.sound, self.silence(node, id));
-        let idle = self.config.idle_timeout;
+        let idle = self.patience_with(conn);
         match close {
             Close::Idle => {
                 self.node(node).ledger.owe("idle connections", 1);
@@ -174,7 +188,8 @@ impl Judge {
             Close::HandshakeOverdue => self.demand(Oracle::Idleness, !sound, || {
                 format!("{id} is closed for its handshake, and its client is well")
             }),
-            Close::Kicked | Close::TooManyConnections | Close::GoingAway | Close::Link(_) => {}
+            Close::Link(close) => self.on_link_closed(node, id, close),
+            Close::Kicked | Close::TooManyConnections | Close::GoingAway => {}
         }
         self.demand(Oracle::Clean, !self.clean || !sound, || {
             format!("{id} is closed ({}), and everything works", close.reason())
@@ -191,6 +206,7 @@ impl Judge {
             let key = conn.key.filter(|_| conn.bound);
             (conn.bound, conn.key, conn.upgraded, conn.proven) = (false, None, false, 0);
             conn.sent.clear();
+            conn.link = None;
             conn.pings.clear();
             conn.drains.clear();
             key
@@ -201,6 +217,12 @@ impl Judge {
             self.node(node).abandoned.push(key);
         }
         self.conn(node, id).closing = true;
+    }
+
+    /// How long an upgraded connection may be silent.
+    fn patience_with(&self, conn: &Conn) -> Span {
+        let heartbeat = self.config.link_heartbeat;
+        if conn.link.is_some() { heartbeat.times(MISSED) } else { self.config.idle_timeout }
     }
 
     fn silence(&self, node: u32, id: ConnId) -> Span {
@@ -216,6 +238,7 @@ impl Judge {
     pub(super) fn overlooks_nobody(&mut self, node: u32) {
         let elapsed = self.now.elapsed;
         let (idle, handshake) = (self.config.idle_timeout, self.config.handshake_timeout);
+        let link = self.config.link_heartbeat.times(MISSED);
         let state = self.node(node);
         if elapsed < state.looks_at {
             return;
@@ -224,7 +247,13 @@ impl Judge {
         let found = state.conns.iter().find(|(_, conn)| {
             let lost =
                 (state.lost - conn.lost) + UNNOTICED.times(u64::from(state.losses - conn.losses));
-            let patience = if conn.upgraded { idle } else { idle.max(handshake) };
+            let patience = if conn.link.is_some() {
+                link
+            } else if conn.upgraded {
+                idle
+            } else {
+                idle.max(handshake)
+            };
             !conn.closing && elapsed - conn.heard_at > patience + lost + SLACK
         });
         if let Some(id) = found.map(|(id, _)| *id) {
@@ -252,15 +281,30 @@ impl Judge {
 
     /// No cross-talk, the order of acceptance, and no more than a window.
     pub(super) fn on_send(&mut self, node: u32, id: ConnId, payload: &Bytes) {
-        let serial = Push::serial_of(payload);
         let Some(conn) = self.node(node).conns.get_mut(&id).filter(|conn| !conn.closing) else {
             return self.blame(Oracle::Tables, format!("{id} is written to, and is not open"));
         };
-        let Some(serial) = serial else {
-            conn.answers += 1;
-            let many = conn.answers > conn.owed;
-            return self.demand(Oracle::Heartbeat, !many, || format!("{id} has too many answers"));
-        };
+        if conn.link.is_some() {
+            return self.on_frame_sent(node, id, payload);
+        }
+        let bytes = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        match Push::serial_of(payload) {
+            Some(serial) => self.on_message(node, id, serial, bytes),
+            None => self.on_answer_sent(node, id),
+        }
+    }
+
+    /// The answer to a heartbeat is written.
+    pub(super) fn on_answer_sent(&mut self, node: u32, id: ConnId) {
+        let conn = self.conn(node, id);
+        conn.answers += 1;
+        let many = conn.answers > conn.owed;
+        self.demand(Oracle::Heartbeat, !many, || format!("{id} has too many answers"));
+    }
+
+    /// A message of so many bytes is written.
+    pub(super) fn on_message(&mut self, node: u32, id: ConnId, serial: u32, bytes: u32) {
+        let conn = self.conn(node, id);
         let key = conn.key.filter(|_| conn.bound);
         let Some(content) = self.contents.get(&serial) else {
             return self.blame(Oracle::CrossTalk, format!("{id} is written #{serial}: no push"));
@@ -270,7 +314,6 @@ impl Judge {
             format!("{id} of key {key:?} is written #{serial}, which is for key {meant}")
         });
         self.judge_order(node, id, serial);
-        let bytes = u32::try_from(payload.len()).unwrap_or(u32::MAX);
         let batch = self.batches;
         self.conn(node, id).sent.push((serial, bytes));
         self.judge_window(node, id);
@@ -353,8 +396,8 @@ impl Judge {
             | ConnRecord::IdleTimedOut { .. }
             | ConnRecord::PongOverdue { .. }
             | ConnRecord::LogKept { .. }
-            | ConnRecord::LogNotKept { .. }
-            | ConnRecord::Link { .. } => {}
+            | ConnRecord::LogNotKept { .. } => {}
+            ConnRecord::Link { record, .. } => self.on_link_record(node, record),
         }
     }
 
@@ -394,6 +437,7 @@ impl Conn {
             answers: 0,
             pings_owed: 0,
             pongs: 0,
+            link: None,
         }
     }
 }

@@ -191,10 +191,11 @@ impl Judge {
                 self.judge_drop(request);
                 if self.operating { Asked::Wish } else { Asked::Other }
             }
+            Op::Load { max_messages: 0, .. } => self.telling.map_or(Asked::Other, Asked::Greeting),
+            Op::Session(request) => self.on_session_op(node, request),
             Op::Load { .. }
             | Op::Expire { .. }
             | Op::Claim(_)
-            | Op::Session(_)
             | Op::Device(_)
             | Op::Queue(_)
             | Op::Find { .. } => Asked::Other,
@@ -244,7 +245,7 @@ impl Judge {
         };
         let others = self.nodes[node as usize].ops.values().filter(|asked| match asked {
             Asked::Append(id) => held(id),
-            Asked::Wish | Asked::Other => false,
+            Asked::Wish | Asked::Greeting(_) | Asked::Keep(_) | Asked::Other => false,
         });
         let count = unproven + others.count() + usize::from(held(&append.id));
         self.demand(Oracle::Memory, count <= most, || {
@@ -274,6 +275,7 @@ impl Judge {
         let Some(asked) = self.node(node).ops.remove(&op) else {
             return self.node(node).ledger.owe("stale ids", 1);
         };
+        self.on_session_answer(node, &asked, answer);
         let ledger = &mut self.nodes[node as usize].ledger;
         match answer {
             Answer::Appended(appended) => {
@@ -294,7 +296,9 @@ impl Judge {
             }
             Answer::Dead(DeadAnswer::Purged(count)) => match asked {
                 Asked::Wish => ledger.owe("purged dead letters", *count),
-                Asked::Append(_) | Asked::Other => ledger.owe("dropped dead letters", *count),
+                Asked::Append(_) | Asked::Greeting(_) | Asked::Keep(_) | Asked::Other => {
+                    ledger.owe("dropped dead letters", *count)
+                }
             },
             Answer::Dead(DeadAnswer::Requeued(ids)) => {
                 ledger.owe("requeued letters", ids.len() as u64);

@@ -13,12 +13,17 @@ mod connections;
 mod deaths;
 mod finish;
 mod ledger;
+mod links;
 mod messages;
+mod sessions;
 
 use crate::direct::hasher::TraceHasher;
 use crate::schedule::{Schedule, WorldSpec};
 use bytes::Bytes;
+use bytestring::ByteString;
 use ledger::Ledger;
+use links::LinkClient;
+use sessions::{LinkConn, Truth};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::hash::BuildHasherDefault;
@@ -28,7 +33,7 @@ use steadfast_core::event::{Event, PusherEvent};
 use steadfast_core::id::{ConnId, Key, MessageId, OpId, PusherId, RequestId};
 use steadfast_core::operator::OperatorRequest;
 use steadfast_core::record::{ConnRecord, DeathReason, DeliveryRecord, Record, StoreRecord};
-use steadfast_core::store::Retry;
+use steadfast_core::store::{Retry, Session};
 use steadfast_core::time::{Span, Time};
 
 /// What is judged.
@@ -62,6 +67,13 @@ pub enum Oracle {
     Clean,
     /// What the gateway writes is the protocol that its peers speak.
     Protocol,
+    /// The application of a link client has each message once.
+    Once,
+    /// A link has one socket to an endpoint, keeps its delays, and gives up only when it is told to.
+    Link,
+    /// A session is resumed while it lives, its ops are applied once and in order, and losses are
+    /// told.
+    Session,
     /// A seed decides everything.
     Determinism,
 }
@@ -85,6 +97,9 @@ impl Oracle {
             Self::Tables => "tables",
             Self::Clean => "clean",
             Self::Protocol => "protocol",
+            Self::Once => "once",
+            Self::Link => "link",
+            Self::Session => "session",
             Self::Determinism => "determinism",
         }
     }
@@ -125,6 +140,11 @@ pub enum Fact {
         client: u32,
         /// The message.
         payload: Bytes,
+    },
+    /// The process of this client of the link protocol is another one, with the same storage.
+    Reloaded {
+        /// Which client: its place in [`WorldSpec::clients`].
+        client: u32,
     },
     /// The gateway's process lost this much time: it stood still, or its clock leapt.
     Lost(u32, Span),
@@ -191,6 +211,12 @@ pub struct Judge {
     requeued: BTreeMap<u32, u32>,
     /// Whether the current batch is about an operator's request.
     operating: bool,
+    /// The connection that the current batch is about, or the store's answer to it.
+    telling: Option<ConnId>,
+    /// The latest that the gateways' clock ever showed: what had expired then may be gone.
+    latest: Time,
+    links: BTreeMap<u32, LinkClient>,
+    sessions: BTreeMap<ByteString, Truth>,
     received: Vec<Vec<u32>>,
     violation: Option<Violation>,
 }
@@ -243,6 +269,8 @@ struct Conn {
     answers: u32,
     pings_owed: u32,
     pongs: u32,
+    /// Set when it speaks the link protocol.
+    link: Option<Box<LinkConn>>,
 }
 
 /// One back end's connection.
@@ -265,6 +293,10 @@ enum Asked {
     Append(MessageId),
     /// By an operator.
     Wish,
+    /// What the greeting of this connection has to say.
+    Greeting(ConnId),
+    /// That a session is kept.
+    Keep(Box<Session>),
     Other,
 }
 
@@ -343,6 +375,10 @@ impl Judge {
             purged: BTreeSet::new(),
             requeued: BTreeMap::new(),
             operating: false,
+            telling: None,
+            latest: Time::EPOCH,
+            links: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             received: vec![Vec::new(); schedule.world.clients.len()],
             violation: None,
         }
@@ -373,7 +409,9 @@ impl Judge {
     pub fn batch(&mut self, at: Moment, node: u32, event: &Event, commands: &[Command]) {
         self.now = at;
         self.batches += 1;
+        self.latest = self.latest.max(at.wall);
         self.operating = matches!(event, Event::Operator(..));
+        self.telling = if let Event::Connection(id, _) = event { Some(*id) } else { None };
         self.on_event(node, event);
         for command in commands {
             self.on_command(node, command);
@@ -398,6 +436,7 @@ impl Judge {
                 node.losses += 1;
                 node.lost += span;
             }
+            Fact::Reloaded { client } => self.on_reloaded(client),
             Fact::Crashed(node) => self.on_crash(node),
             Fact::Kept { key, waiting, spared } => self.on_kept(&key, waiting, spared),
             Fact::Purged(ids) => self.purged.extend(ids),

@@ -1,8 +1,9 @@
 //! Drawing a schedule from a seed.
 
+use super::spec::TEXT_KEYS;
 use super::{
     Actor, BadLine, Crash, Direction, Family, Intrusion, Op, OpKind, Push, Question, Schedule,
-    Stream, Tier, Trouble, WorldSpec,
+    Speaks, Stream, Tier, Trouble, WorldSpec,
 };
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -21,7 +22,8 @@ struct Draw<'a> {
 pub(super) fn schedule(seed: u64, tier: Tier) -> Schedule {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let families = draw_families(&mut rng, tier);
-    let world = WorldSpec::draw(&mut rng, &families, tier);
+    let mut world = WorldSpec::draw(&mut rng, &families, tier);
+    world.add_links(seed, &families);
     let clients = (0..).map(Actor::Client).take(world.clients.len());
     let back_ends = (0..world.back_ends).map(Actor::BackEnd);
     let gateways = (0..world.gateways).map(Actor::Gateway);
@@ -31,6 +33,10 @@ pub(super) fn schedule(seed: u64, tier: Tier) -> Schedule {
         let rng = actor.stream(seed, Stream::Schedule);
         let mut draw = Draw { actor, rng, families: &families, world: &world, ops: Vec::new() };
         draw.all();
+        if let Actor::BackEnd(index) = actor {
+            draw.rng = actor.stream(seed, Stream::Links);
+            draw.push_to_links(index);
+        }
         ops.append(&mut draw.ops);
     }
     if families.contains(&Family::Storm) {
@@ -110,10 +116,18 @@ impl Draw<'_> {
         let latest = if late { 30_000_000 } else { 2_000_000 };
         let at = self.rng.random_range(0..latest);
         self.push_op(at, OpKind::Start);
-        for _ in 0..self.rng.random_range(0..4) {
-            let at = self.some_time();
-            let kind = if self.rng.random_bool(0.6) { OpKind::Repeat } else { OpKind::Chat };
-            self.push_op(at, kind);
+        let Actor::Client(index) = self.actor else { return };
+        if self.world.clients[index as usize].speaks == Speaks::Link {
+            for _ in 0..self.rng.random_range(0..12) {
+                let at = self.rng.random_range(0..self.world.heal_at);
+                self.push_op(at, OpKind::Change);
+            }
+        } else {
+            for _ in 0..self.rng.random_range(0..4) {
+                let at = self.some_time();
+                let kind = if self.rng.random_bool(0.6) { OpKind::Repeat } else { OpKind::Chat };
+                self.push_op(at, kind);
+            }
         }
         self.some(Family::Partition, 2, |rng| {
             OpKind::Cut(Direction::Both, rng.random_range(500..25_000))
@@ -177,10 +191,26 @@ impl Draw<'_> {
         });
     }
 
+    /// Pushes to the keys that only clients of the link protocol have.
+    fn push_to_links(&mut self, index: u32) {
+        let keys = self.world.link_keys();
+        let mut serial = 40_000 + index * 10_000;
+        for key in keys {
+            for _ in 0..self.rng.random_range(5..20) {
+                let at = self.rng.random_range(500_000..self.world.heal_at);
+                self.push_one(at, &mut serial, key);
+            }
+            let start = self.some_time();
+            for step in 0..self.rng.random_range(3..12) {
+                self.push_one(start + step * 150, &mut serial, key);
+            }
+        }
+    }
+
     /// The same push again when the first is confirmed, its client gone and its removal not done: the
     /// store fails writes from before the confirmation until just before the second push.
     fn push_while_removing(&mut self, serial: &mut u32) {
-        let clients = u32::try_from(self.world.clients.len()).expect("a world has few clients");
+        let clients = u32::try_from(self.world.text_clients()).expect("a world has few clients");
         let (at, client) = (self.some_time(), self.rng.random_range(0..clients));
         let key = self.world.clients[client as usize].key;
         *serial += 1;
@@ -207,8 +237,7 @@ impl Draw<'_> {
     }
 
     fn some_key(&mut self) -> u32 {
-        let keys = u32::try_from(self.world.keys.len()).expect("a world has few keys");
-        self.rng.random_range(0..keys)
+        self.rng.random_range(0..TEXT_KEYS)
     }
 
     fn push_one(&mut self, at: u64, serial: &mut u32, key: u32) {
@@ -269,7 +298,6 @@ impl Draw<'_> {
     }
 
     fn operator(&mut self) {
-        let keys = u32::try_from(self.world.keys.len()).expect("a world has few keys");
         self.some(Family::Operators, 12, |rng| {
             let questions = [
                 Question::ShowQueue,
@@ -280,7 +308,7 @@ impl Draw<'_> {
                 Question::PurgeDead,
             ];
             let question = questions[rng.random_range(0..questions.len())];
-            OpKind::Ask(question, rng.random_range(0..keys))
+            OpKind::Ask(question, rng.random_range(0..TEXT_KEYS))
         });
     }
 

@@ -13,7 +13,8 @@ mod faults;
 mod spec;
 
 pub use faults::{Delivered, Family};
-pub use spec::{Binding, ClientSpec, KeySpec, Pongs, Settings, WorldSpec};
+pub(crate) use spec::session_link;
+pub use spec::{Binding, ClientSpec, KeySpec, LinkSettings, Pongs, Settings, Speaks, WorldSpec};
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -105,6 +106,8 @@ pub enum OpKind {
     Chat,
     /// The client sends a binary message that is no text.
     Binary,
+    /// The client changes the context of its session.
+    Change,
     /// The back end pushes by a line.
     Push(Push),
     /// The back end pushes under a name of its own, as HTTP does.
@@ -244,6 +247,8 @@ pub enum Stream {
     Schedule,
     /// Running the world.
     World,
+    /// What clients of the link protocol bring with them.
+    Links,
 }
 
 impl Actor {
@@ -267,6 +272,7 @@ impl Actor {
         let purpose = match purpose {
             Stream::Schedule => 1,
             Stream::World => 2,
+            Stream::Links => 3,
         };
         rng.set_stream(self.number() * 4 + purpose);
         rng
@@ -380,11 +386,11 @@ mod tests {
         use rand::Rng;
         let mut first = BTreeMap::new();
         for actor in [Actor::Client(0), Actor::Client(1), Actor::BackEnd(0), Actor::Store] {
-            for purpose in [Stream::Schedule, Stream::World] {
+            for purpose in [Stream::Schedule, Stream::World, Stream::Links] {
                 first.insert(actor.stream(7, purpose).next_u64(), actor);
             }
         }
-        assert_eq!(first.len(), 8);
+        assert_eq!(first.len(), 12);
     }
 
     #[test]

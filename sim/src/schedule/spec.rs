@@ -1,14 +1,24 @@
 //! Who and what there is in a world.
 
-use super::{Family, Tier};
+use super::{Actor, Family, Stream, Tier};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use steadfast_core::config::{BindPolicy, Config, Dedup};
 use steadfast_core::id::Key;
+use steadfast_core::link;
 use steadfast_core::link::legacy::LinkConfig;
 use steadfast_core::time::Span;
+
+/// How many keys every world has; those of clients of the link protocol follow.
+pub(super) const TEXT_KEYS: u32 = 9;
+
+/// The part of the worlds that clients of the link protocol come to.
+const LINKED_SHARE: f64 = 0.4;
+
+/// The keys that a client of the link protocol may share with others. That of a device is reserved.
+const SHARED: [u32; 6] = [0, 1, 2, 3, 4, 6];
 
 /// Who and what there is in a world.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +57,26 @@ pub struct ClientSpec {
     pub pongs: Pongs,
     /// How long bytes travel at least, one way, in microseconds; at most four times as long.
     pub latency: u64,
+    /// Which protocol it speaks.
+    #[serde(default, skip_serializing_if = "Speaks::is_text")]
+    pub speaks: Speaks,
+}
+
+/// Which protocol a client speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Speaks {
+    /// Its first message is its key, and pongs confirm.
+    #[default]
+    Text,
+    /// The link protocol.
+    Link,
+}
+
+impl Speaks {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_text(&self) -> bool {
+        *self == Self::Text
+    }
 }
 
 /// What a client does about pings.
@@ -105,12 +135,36 @@ pub struct Settings {
     pub dead_limit: u64,
     /// See [`Config::kick_interval`].
     pub kick_interval: u64,
+    /// What concerns clients of the link protocol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkSettings>,
+}
+
+/// The settings that concern clients of the link protocol, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkSettings {
+    /// See [`Config::link_heartbeat`].
+    pub heartbeat: u64,
+    /// See [`Config::ack_timeout`].
+    pub ack_timeout: u64,
+    /// See [`Config::session_keep`].
+    pub session_keep: u64,
 }
 
 impl Settings {
     /// The gateways' configuration.
     #[must_use]
     pub fn config(&self) -> Config {
+        let mut config = self.config_for_text();
+        if let Some(link) = self.link {
+            config.link_heartbeat = Span::from_millis(link.heartbeat);
+            config.ack_timeout = Span::from_millis(link.ack_timeout);
+            config.session_keep = Span::from_millis(link.session_keep);
+        }
+        config
+    }
+
+    fn config_for_text(&self) -> Config {
         Config {
             bind: match self.bind {
                 Binding::Newest => BindPolicy::Newest,
@@ -158,6 +212,7 @@ impl Settings {
             max_connections: 100,
             dead_limit: 10_000,
             kick_interval: 5_000,
+            link: None,
         }
     }
 
@@ -184,6 +239,7 @@ impl Settings {
             max_connections: rng.random_range(9..40),
             dead_limit: if rng.random_bool(0.2) { rng.random_range(1..20) } else { 10_000 },
             kick_interval: 5_000,
+            link: None,
         }
     }
 }
@@ -218,6 +274,62 @@ impl WorldSpec {
         Self { gateways, back_ends: 2, keys, clients, settings, heal_at: 62_000_000 }
     }
 
+    /// Clients of the link protocol come to a part of the worlds: to keys of their own, and, where not
+    /// everything works, to keys that others have too. They are drawn from a stream of their own, so
+    /// that everything else is as it would be without them.
+    pub(super) fn add_links(&mut self, seed: u64, families: &BTreeSet<Family>) {
+        let mut rng = Actor::Stranger.stream(seed, Stream::Links);
+        if !rng.random_bool(LINKED_SHARE) {
+            return;
+        }
+        let clean = families.is_empty();
+        for _ in 0..rng.random_range(1..=2) {
+            let place = u32::try_from(self.keys.len()).expect("a world has few keys");
+            let text = format!("link-{place}");
+            self.keys.push(KeySpec { text: text.clone(), first: text, answered: false });
+            self.clients.push(draw_link(&mut rng, place));
+            if !clean && rng.random_bool(0.3) {
+                self.clients.push(draw_link(&mut rng, place));
+            }
+        }
+        for _ in 0..rng.random_range(0..3) {
+            let shared = SHARED[rng.random_range(0..SHARED.len())];
+            if !clean {
+                self.clients.push(draw_link(&mut rng, shared));
+            }
+        }
+        let settings = LinkSettings {
+            heartbeat: rng.random_range(2_000..5_000),
+            ack_timeout: rng.random_range(2_000..8_000),
+            session_keep: rng.random_range(8_000..60_000),
+        };
+        self.settings.link = Some(if clean {
+            LinkSettings { ack_timeout: 10_000, session_keep: 60_000, ..settings }
+        } else {
+            settings
+        });
+        let crowd = u32::try_from(self.clients.len()).expect("a world has few clients");
+        self.settings.max_connections = self.settings.max_connections.max(crowd);
+    }
+
+    /// How many clients speak no link protocol. They come first.
+    #[must_use]
+    pub fn text_clients(&self) -> usize {
+        self.clients.iter().take_while(|client| client.speaks == Speaks::Text).count()
+    }
+
+    /// The keys that only clients of the link protocol have: their places in [`WorldSpec::keys`].
+    #[must_use]
+    pub fn link_keys(&self) -> std::ops::Range<u32> {
+        TEXT_KEYS..u32::try_from(self.keys.len()).expect("a world has few keys")
+    }
+
+    /// How the link of a client is set that speaks the link protocol.
+    #[must_use]
+    pub fn session_link(&self, client: u32) -> link::LinkConfig {
+        session_link(&self.keys[self.clients[client as usize].key as usize].text)
+    }
+
     /// How the link of a client is set: prompt enough for a world of a minute.
     #[must_use]
     pub fn link(&self, client: u32) -> LinkConfig {
@@ -231,12 +343,30 @@ impl WorldSpec {
     }
 }
 
+/// How a link is set that speaks the link protocol, for a world of a minute.
+pub(crate) fn session_link(key: &str) -> link::LinkConfig {
+    let config = link::LinkConfig::new(Key::new(key), vec!["a".into()]);
+    link::LinkConfig {
+        fallback: link::Fallback::Never,
+        delays: link::Delays { max: Span::from_secs(4), ..config.delays },
+        open_timeout: Span::from_secs(3),
+        heartbeat_timeout: Span::from_secs(2),
+        breaker_pause: Span::from_secs(4),
+        ..config
+    }
+}
+
 fn draw_client(rng: &mut ChaCha8Rng, key: u32, families: &BTreeSet<Family>) -> ClientSpec {
     // Only pages send messages all the time, by which one that answers no ping is known to live.
     let page = key < 3;
     let never = page && families.contains(&Family::IgnorePings) && rng.random_bool(0.4);
     let pongs = if never { Pongs::Never } else { Pongs::Prompt };
-    ClientSpec { key, pongs, latency: rng.random_range(200..15_000) }
+    ClientSpec { key, pongs, latency: rng.random_range(200..15_000), speaks: Speaks::Text }
+}
+
+fn draw_link(rng: &mut ChaCha8Rng, key: u32) -> ClientSpec {
+    let latency = rng.random_range(200..15_000);
+    ClientSpec { key, pongs: Pongs::Prompt, latency, speaks: Speaks::Link }
 }
 
 /// The keys of every world: of web pages, of an add-in with two functions, of a device, of something

@@ -1,15 +1,18 @@
 //! A simulated client: the production `Link` between a WebSocket of its own and its user's whims.
 
+mod links;
+
 use super::WS_PORT;
 use super::ends::Ends;
-use super::frames::{self, Got, Opcode, REQUEST, Reader};
-use super::plan::{ClientSetup, Pongs};
+use super::frames::{self, Got, LINK_REQUEST, Opcode, REQUEST, Reader};
+use super::plan::{ClientSetup, Pongs, Speaks};
 use super::tally::Tally;
 use super::timeline::Timeline;
 use super::watch::Watch;
 use super::wire::{Chop, Meters, Wire};
+use crate::linked::{Linked, Peer, Storage};
 use crate::oracle::{Fact, Oracle};
-use crate::schedule::{Delivered, Push};
+use crate::schedule::{self, Delivered, Push};
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
@@ -18,10 +21,14 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use steadfast_core::event::Protocol;
 use steadfast_core::id::Key;
 use steadfast_core::link::legacy::{Link, LinkCommand, LinkConfig, LinkEvent};
 use steadfast_core::time::{Span, Time};
 use turmoil::net::TcpStream;
+
+/// What a link sends to have something come back.
+const PING: &str = r#"{"type":"ping"}"#;
 
 /// What is done to a client, or what it does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +49,8 @@ pub enum Whim {
     StrayPong(u64),
     /// It sends bytes that are no text.
     Binary,
+    /// It changes the context of its session.
+    Change,
     /// Its socket breaks; it comes back by itself.
     Break,
     /// The same with a reset, as soon as bytes arrive that it does not read.
@@ -76,6 +85,7 @@ impl Whim {
             Self::Start
             | Self::StrayPong(_)
             | Self::Binary
+            | Self::Change
             | Self::Say
             | Self::Text(_)
             | Self::Read
@@ -122,7 +132,9 @@ struct Socket {
 pub(super) struct Client {
     setup: ClientSetup,
     around: Surroundings,
-    link: Link,
+    peer: Peer,
+    /// When its user tries again, after it was told not to come back.
+    restarts_at: Option<Time>,
     state: State,
     gateway: usize,
     /// The gateway of the last attempt.
@@ -136,15 +148,15 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(setup: ClientSetup, around: Surroundings, seed: u64) -> Self {
-        let config = LinkConfig {
-            delay_max: Span::from_secs(4),
-            open_timeout: Span::from_secs(3),
-            heartbeat_interval: setup.heartbeat,
-            ..LinkConfig::new(Key::new(setup.first.as_str()))
-        };
+    pub(super) fn new(
+        setup: ClientSetup,
+        around: Surroundings,
+        seed: u64,
+        storage: &Storage,
+    ) -> Self {
         Self {
-            link: Link::new(config, seed),
+            peer: peer(&setup, seed, storage),
+            restarts_at: None,
             state: State::Away,
             gateway: setup.gateway,
             connecting_to: setup.gateway,
@@ -162,7 +174,7 @@ impl Client {
         if self.frozen_until > Time::EPOCH {
             return Some(self.frozen_until);
         }
-        self.link.next_deadline()
+        [self.peer.next_deadline(), self.restarts_at].into_iter().flatten().min()
     }
 
     /// The judges are told that something is wrong with its connection, if it has one.
@@ -178,18 +190,11 @@ impl Client {
             self.ail(now);
         }
         match whim {
-            Whim::Start => self.tell(now, LinkEvent::Started),
-            Whim::Leave => {
-                if matches!(self.state, State::Open(_)) {
-                    self.send(Opcode::Close, &1000_u16.to_be_bytes());
-                    self.say(now, "says goodbye");
-                    self.flush_once();
-                    self.around.delivered.count(Delivered::Left);
-                }
-                self.tell(now, LinkEvent::Stopped);
-            }
+            Whim::Start => self.start(now),
+            Whim::Leave => self.leave(now),
             Whim::Quit => {
                 self.say(now, "is gone without a word");
+                self.lose_process();
                 self.tell(now, LinkEvent::Stopped);
             }
             Whim::Vanish => {
@@ -198,6 +203,7 @@ impl Client {
                     self.around.delivered.count(Delivered::Vanished);
                 }
                 self.say(now, "loses its power");
+                self.lose_process();
                 self.tell(now, LinkEvent::Stopped);
             }
             Whim::Freeze(span) => {
@@ -208,12 +214,9 @@ impl Client {
                 }
             }
             Whim::IgnorePings(span) => self.ignores_pings_until = now + *span,
-            Whim::StrayPong(counter) => {
-                if matches!(&self.state, State::Open(socket) if socket.upgraded) {
-                    self.around.delivered.count(Delivered::StrayPonged);
-                }
-                self.send(Opcode::Pong, &counter.to_be_bytes());
-            }
+            Whim::StrayPong(counter) => self.send_stray(now, *counter),
+            Whim::Change if self.frozen_until > now => {}
+            Whim::Change => self.change(now),
             Whim::Binary => self.send(Opcode::Binary, b"\xff\x00"),
             Whim::Break => self.lose(now, "loses its socket"),
             Whim::Reset => {
@@ -221,6 +224,9 @@ impl Client {
                     socket.reset_on_arrival = true;
                 }
             }
+            // Before its welcome a link says nothing but hello.
+            Whim::Say if self.is_link() && !self.peer.is_connected() => {}
+            Whim::Say if self.is_link() => self.send_text(now, PING),
             Whim::Say => self.send_text(now, &self.setup.first.clone()),
             Whim::Text(text) => self.send_text(now, text),
             Whim::StopReading => {
@@ -240,6 +246,32 @@ impl Client {
                 }
             }
             Whim::Roam(gateway) => self.gateway = *gateway,
+        }
+    }
+
+    /// It says goodbye, each kind of client in its own way.
+    fn leave(&mut self, now: Time) {
+        if matches!(self.state, State::Open(_)) {
+            self.around.delivered.count(Delivered::Left);
+            if !self.is_link() {
+                self.send(Opcode::Close, &1000_u16.to_be_bytes());
+                self.say(now, "says goodbye");
+                self.flush_once();
+            }
+        }
+        self.tell(now, LinkEvent::Stopped);
+    }
+
+    /// It sends what answers nothing: a pong, or an acknowledgement.
+    fn send_stray(&mut self, now: Time, counter: u64) {
+        if matches!(&self.state, State::Open(socket) if socket.upgraded) {
+            self.around.delivered.count(Delivered::StrayPonged);
+        }
+        let welcomed = self.peer.is_connected();
+        let linked = self.peer.linked().filter(|_| welcomed);
+        match linked.and_then(|linked| linked.stray_ack(counter)) {
+            Some(ack) => self.send_text(now, &ack),
+            None => self.send(Opcode::Pong, &counter.to_be_bytes()),
         }
     }
 
@@ -269,7 +301,10 @@ impl Client {
     }
 
     fn serve_deadlines(&mut self, cx: &Context<'_>, now: Time) {
-        while self.link.next_deadline().is_some_and(|at| at <= now) {
+        if self.restarts_at.is_some_and(|at| at <= now) {
+            self.start(now);
+        }
+        while self.peer.next_deadline().is_some_and(|at| at <= now) {
             self.tell(now, LinkEvent::DeadlineReached);
         }
         if matches!(self.state, State::Connecting(_, false)) {
@@ -287,7 +322,8 @@ impl Client {
             self.around.watch.is_well(now.since(Time::EPOCH), wire.local);
         }
         let number = self.around.ends.new_connection();
-        let outbox = REQUEST.as_bytes().to_vec();
+        let request = if self.is_link() { LINK_REQUEST } else { REQUEST };
+        let outbox = request.as_bytes().to_vec();
         let reader = Reader::default();
         self.state = State::Open(Box::new(Socket {
             wire,
@@ -340,10 +376,10 @@ impl Client {
                 Got::Ping(payload) => self.on_ping(now, &payload),
                 Got::Pong => self.tell(now, LinkEvent::PongReceived),
                 Got::Close(code, reason) => {
-                    let code = code.map_or(String::new(), |code| format!(" {code} {reason}"));
+                    let shown = code.map_or(String::new(), |code| format!(" {code} {reason}"));
                     self.send(Opcode::Close, &1000_u16.to_be_bytes());
                     self.flush_once();
-                    self.lose(now, &format!("← close{code}"));
+                    self.lose_with(now, &format!("← close{shown}"), code);
                 }
                 Got::Broken(what) => {
                     self.around.ends.fail(Oracle::Protocol, format!("{}: {what}", self.setup.name));
@@ -369,6 +405,11 @@ impl Client {
 
     fn on_text(&mut self, now: Time, text: &[u8]) {
         let State::Open(socket) = &self.state else { return };
+        if self.is_link() {
+            let text = String::from_utf8_lossy(text).into_owned();
+            self.say(now, &format!("← {text}"));
+            return self.tell(now, LinkEvent::TextReceived(text.into()));
+        }
         let (number, gateway) = (socket.number, socket.gateway);
         if Push::serial_of(text).is_some() {
             let payload = bytes::Bytes::copy_from_slice(text);
@@ -393,6 +434,10 @@ impl Client {
         }
     }
 
+    fn is_link(&self) -> bool {
+        self.peer.protocol() == Protocol::Link
+    }
+
     /// Appends a frame, if there is a connection for it.
     fn send(&mut self, opcode: Opcode, payload: &[u8]) {
         let mask = self.rng.random();
@@ -405,26 +450,40 @@ impl Client {
 
     /// The socket is gone.
     fn lose(&mut self, now: Time, what: &str) {
+        self.lose_with(now, what, None);
+    }
+
+    /// The socket is gone, after a close frame with this code if there is one.
+    fn lose_with(&mut self, now: Time, what: &str, code: Option<u16>) {
         let State::Open(socket) = &self.state else { return };
         let event = if socket.upgraded { LinkEvent::Closed } else { LinkEvent::Failed };
         self.ail(now);
         self.around.delivered.lost_connection(now);
         self.state = State::Away;
         self.say(now, what);
-        self.tell(now, event);
+        match self.peer.linked().map(|linked| linked.ended(code)) {
+            Some(event) => self.tell_link(now, event),
+            None => self.tell(now, event),
+        }
     }
 
-    fn tell(&mut self, now: Time, event: LinkEvent) {
+    /// It asks for a connection.
+    pub(super) fn dial(&mut self) {
+        self.connecting_to = self.gateway;
+        let gateway = self.around.gateways[self.gateway].clone();
+        let connecting = Box::pin(TcpStream::connect((gateway, WS_PORT)));
+        self.state = State::Connecting(connecting, false);
+    }
+
+    pub(super) fn tell(&mut self, now: Time, event: LinkEvent) {
         let mut commands = Vec::new();
-        self.link.handle(now, event, &mut commands);
+        match &mut self.peer {
+            Peer::Text(link) => link.handle(now, event, &mut commands),
+            Peer::Link(_) => return self.tell_link_of(now, event),
+        }
         for command in commands {
             match command {
-                LinkCommand::Connect => {
-                    self.connecting_to = self.gateway;
-                    let gateway = self.around.gateways[self.gateway].clone();
-                    let connecting = Box::pin(TcpStream::connect((gateway, WS_PORT)));
-                    self.state = State::Connecting(connecting, false);
-                }
+                LinkCommand::Connect => self.dial(),
                 LinkCommand::Send(text) => self.send_text(now, &text),
                 LinkCommand::Ping => self.send(Opcode::Ping, b""),
                 LinkCommand::Disconnect => {
@@ -458,4 +517,21 @@ impl Client {
         let at = now.since(Time::EPOCH);
         self.around.timeline.say_of(at, &self.setup.name, self.setup.key, what);
     }
+}
+
+/// The machine that a client runs on. One of the link protocol begins with what its storage holds.
+fn peer(setup: &ClientSetup, seed: u64, storage: &Storage) -> Peer {
+    if setup.speaks == Speaks::Link {
+        let config = schedule::session_link(&setup.first);
+        let mut linked = Linked::new(config, seed, Storage::clone(storage));
+        linked.lose_process();
+        return Peer::Link(Box::new(linked));
+    }
+    let config = LinkConfig {
+        delay_max: Span::from_secs(4),
+        open_timeout: Span::from_secs(3),
+        heartbeat_interval: setup.heartbeat,
+        ..LinkConfig::new(Key::new(setup.first.as_str()))
+    };
+    Peer::Text(Box::new(Link::new(config, seed)))
 }

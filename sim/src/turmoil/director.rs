@@ -10,7 +10,7 @@ use super::backend::{BackendHost, BackendOp, work};
 use super::client::{Surroundings, Whim};
 use super::ends::{Breach, Ends};
 use super::gateway::{Machine, Parts, serve};
-use super::plan::{ClientSetup, Host, Op, OpKind, Plan, Pongs, Setup};
+use super::plan::{ClientSetup, Host, Op, OpKind, Plan, Pongs, Setup, Speaks};
 use super::site::{Site, SiteOp, live};
 use super::tally::Tally;
 use super::timeline::{Keep, Kind, Line, Timeline};
@@ -667,6 +667,7 @@ fn everybody(setup: &Setup) -> Vec<ClientSetup> {
                 site: setup.sites.len(),
                 gateway,
                 pongs: Pongs::Prompt,
+                speaks: Speaks::Text,
                 ..first.clone()
             });
         }

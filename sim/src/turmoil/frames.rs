@@ -5,6 +5,10 @@
 pub(super) const REQUEST: &str = "GET / HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Version: 13\r\n\r\n";
+/// The same for a client of the link protocol.
+pub(super) const LINK_REQUEST: &str = "GET / HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\n\
+    Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: steadfast.v1\r\n\r\n";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// The kinds of frames that clients send.

@@ -27,7 +27,7 @@ mod wire;
 pub use client::Whim;
 pub use director::{Outcome, run, tell};
 pub use frames::malformed;
-pub use plan::{ClientSetup, Host, Op, OpKind, Plan, Pongs, PushLine, Setup};
+pub use plan::{ClientSetup, Host, Op, OpKind, Plan, Pongs, PushLine, Setup, Speaks};
 pub use timeline::{Keep, Kind, Line, table};
 
 use crate::direct;

@@ -2,6 +2,7 @@
 
 use super::client::Whim;
 pub use crate::schedule::Pongs;
+pub use crate::schedule::Speaks;
 use crate::schedule::Trouble;
 use steadfast_core::config::Config;
 use steadfast_core::time::Span;
@@ -46,6 +47,8 @@ pub struct ClientSetup {
     pub gateway: usize,
     /// What it does about pings.
     pub pongs: Pongs,
+    /// Which protocol it speaks; a link's first message is its key.
+    pub speaks: Speaks,
     /// How often it sends its heartbeat.
     pub heartbeat: Span,
 }

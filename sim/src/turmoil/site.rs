@@ -3,8 +3,9 @@
 use super::client::{Client, Surroundings, Whim};
 use super::wire::Wire;
 use super::{ClientSetup, WS_PORT, since_start};
+use crate::linked::Storage;
 use std::cell::RefCell;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
@@ -35,6 +36,8 @@ pub(super) struct Site {
     inbox: RefCell<VecDeque<SiteOp>>,
     /// The clients that want to be connected: those that start again with the machine.
     wanted: RefCell<BTreeSet<usize>>,
+    /// What the applications of links keep, also when the machine is down.
+    storage: BTreeMap<usize, Storage>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -47,6 +50,7 @@ impl Site {
     ) -> Self {
         Self {
             name: name.to_owned(),
+            storage: clients.iter().map(|(number, _)| (*number, Storage::default())).collect(),
             clients,
             around,
             seed,
@@ -71,6 +75,7 @@ impl Site {
                 | Whim::IgnorePings(_)
                 | Whim::StrayPong(_)
                 | Whim::Binary
+                | Whim::Change
                 | Whim::Break
                 | Whim::Reset
                 | Whim::Say
@@ -119,7 +124,8 @@ impl Home {
         let mut clients = Vec::new();
         for (number, setup) in &site.clients {
             let seed = site.seed ^ (*number as u64) << 8;
-            let mut client = Client::new(setup.clone(), site.around.clone(), seed);
+            let mut client =
+                Client::new(setup.clone(), site.around.clone(), seed, &site.storage[number]);
             if site.wanted.borrow().contains(number) {
                 client.take(now(), &Whim::Start);
             }

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use steadfast_core::command::Command;
 use steadfast_core::event::Event;
+use steadfast_core::link::{LinkCommand, LinkEvent};
 use steadfast_core::time::{Span, Time};
 
 /// Clients that lose their connections within this time lose them at once.
@@ -39,6 +40,11 @@ impl Tally {
         if inner.losses.1 == STORM {
             inner.tally.delivered(Delivered::Stormed);
         }
+    }
+
+    /// A link was told this and ordered that.
+    pub(super) fn link(&self, event: &LinkEvent, commands: &[LinkCommand]) {
+        self.0.borrow_mut().tally.link(event, commands);
     }
 
     /// A gateway was told this and ordered that.

@@ -12,7 +12,7 @@ use super::client::Whim;
 use super::frames::{self, Opcode, REQUEST};
 use super::plan::{self, ClientSetup, Host, Plan, PushLine, Setup};
 use crate::schedule::{
-    Actor, BadLine, Crash, Direction, Family, Intrusion, Op, OpKind, Push, Schedule, Stream,
+    Actor, BadLine, Crash, Direction, Family, Intrusion, Op, OpKind, Push, Schedule, Speaks, Stream,
 };
 use rand::RngExt as _;
 use steadfast_core::time::Span;
@@ -52,6 +52,7 @@ fn setup(schedule: &Schedule) -> Setup {
         key: Some(client.key as usize),
         gateway: client.key as usize % gateways,
         pongs: client.pongs,
+        speaks: client.speaks,
         heartbeat: Span::from_millis(world.settings.idle_timeout / 3),
     });
     let mut rng = Actor::Clock.stream(schedule.seed, Stream::World);
@@ -110,7 +111,10 @@ impl Writer<'_> {
             OpKind::Leave(away) | OpKind::Vanish(away) => {
                 let leaves = matches!(kind, OpKind::Leave(_));
                 self.whim(at, client, if leaves { Whim::Leave } else { Whim::Vanish });
-                homes[client] = (homes[client] + 1) % self.setup.gateways;
+                // A session is one store's, and so are the names of messages.
+                if self.setup.clients[client].speaks == Speaks::Text {
+                    homes[client] = (homes[client] + 1) % self.setup.gateways;
+                }
                 self.whim(at + away, client, Whim::Roam(homes[client]));
                 self.whim(at + away, client, Whim::Start);
             }
@@ -136,6 +140,7 @@ impl Writer<'_> {
             }
             OpKind::Repeat => self.whim(at, client, Whim::Say),
             OpKind::Chat => self.whim(at, client, Whim::Text("chat".to_owned())),
+            OpKind::Change => self.whim(at, client, Whim::Change),
             OpKind::Binary => self.whim(at, client, Whim::Binary),
             other => unreachable!("no client does {other:?}"),
         }
@@ -163,7 +168,8 @@ impl Writer<'_> {
 
     /// Where a push to this key goes.
     fn home(&self, key: u32, serial: u32) -> usize {
-        let astray = !self.schedule.is_clean() && serial.is_multiple_of(6);
+        let linked = self.schedule.world.link_keys().contains(&key);
+        let astray = !self.schedule.is_clean() && !linked && serial.is_multiple_of(6);
         (key as usize + usize::from(astray)) % self.setup.gateways
     }
 

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use steadfast_core::command::Command;
 use steadfast_core::event::Event;
 use steadfast_core::id::ConnId;
+use steadfast_core::link::{LinkCommand, LinkEvent};
 use steadfast_core::time::{Span, Time};
 
 /// Who judges a world.
@@ -99,6 +100,22 @@ impl Watch {
     pub(super) fn fact(&self, at: Span, wall: Option<Time>, gateway: usize, fact: Fact) {
         if let Some(judge) = self.0.borrow_mut().judges.get_mut(gateway) {
             judge.fact(Moment { elapsed: at, wall: wall.unwrap_or(START + at) }, fact);
+        }
+    }
+
+    /// A client's link was told this and ordered that; it is always this gateway's.
+    pub(super) fn link(
+        &self,
+        at: Span,
+        gateway: usize,
+        client: u32,
+        event: &LinkEvent,
+        commands: &[LinkCommand],
+    ) {
+        let mut inner = self.0.borrow_mut();
+        inner.tally.link(event, commands);
+        if let Some(judge) = inner.judges.get_mut(gateway) {
+            judge.link(at, client, event, commands);
         }
     }
 

@@ -3,7 +3,7 @@
 use steadfast_core::config::Config;
 use steadfast_core::time::Span;
 use steadfast_sim::turmoil::{
-    ClientSetup, Host, Kind, Op, OpKind, Plan, Pongs, PushLine, Setup, Whim, table, tell,
+    ClientSetup, Host, Kind, Op, OpKind, Plan, Pongs, PushLine, Setup, Speaks, Whim, table, tell,
 };
 
 /// The one gateway of a story.
@@ -65,6 +65,7 @@ impl Story {
             key: Some(place),
             gateway: 0,
             pongs: Pongs::Prompt,
+            speaks: Speaks::Text,
             heartbeat: Span::from_secs(5),
         });
         setup.clients.len() - 1
