@@ -48,8 +48,17 @@ fn a_push_to_any_gateway_reaches_the_client_on_another() {
     // The first may be behind what is still being loaded.
     let is_promised = |it: &String| ["ok", "queued"].contains(&it.as_str());
     assert!(answers(&here, &more).iter().all(is_promised), "{}", fleet.output());
-    assert!(gets(&client, &[lines, more].concat()), "{:?}\n{}", got(&client), fleet.output());
+    let mut sent = [lines, more].concat();
+    assert!(gets(&client, &sent), "{:?}\n{}", got(&client), fleet.output());
     assert!(is_settled(&redis));
+    // A subscription on which nothing was said for a while is as good as before.
+    for n in 0..3 {
+        under_load(1_200);
+        sent.push(push_of(&key, &format!("later{n}")));
+        assert_eq!(there.push(&sent[sent.len() - 1]).as_deref(), Some("queued"));
+        assert!(gets(&client, &sent), "{:?}\n{}", got(&client), fleet.output());
+    }
+    assert_eq!(fleet.count_logged(1, "[store failing]"), 0, "{}", fleet.output());
 }
 
 #[test]

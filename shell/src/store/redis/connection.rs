@@ -233,26 +233,39 @@ impl Server {
         sent.map_err(|error| self.explain(&error))
     }
 
-    /// A connection on which nothing comes but what is published on this channel.
-    pub(super) fn subscribe(&self, channel: &[u8]) -> Result<Connection, String> {
+    /// Subscribes to a channel on a connection of its own, says when that is done, and then what is
+    /// published there, until `is_over` says so or the connection fails.
+    pub(super) fn follow(
+        &self,
+        channel: &[u8],
+        subscribed: impl FnOnce(),
+        mut heard: impl FnMut(&[u8]),
+        is_over: impl Fn() -> bool,
+    ) -> Result<(), String> {
+        let fail = |error: RedisError| match error.is_timeout() {
+            true => self.silent(),
+            false => self.explain(&error),
+        };
         let mut connection = self.connect()?;
-        self.ask(&mut connection, &[b"SUBSCRIBE", channel])?;
-        let patience = connection.inner.set_read_timeout(Some(SILENCE));
-        patience.map_err(|error| self.explain(&error))?;
-        Ok(connection)
-    }
-
-    /// The next thing said on such a connection, if anything is said in time.
-    pub(super) fn hear(&self, connection: &mut Connection) -> Result<Option<Value>, String> {
-        match connection.inner.recv_response() {
-            Ok(value) => Ok(Some(value)),
-            Err(error) if error.is_timeout() => Ok(None),
-            Err(error) => Err(self.explain(&error)),
+        let mut subscription = connection.inner.as_pubsub();
+        subscription.subscribe(channel).map_err(fail)?;
+        subscription.set_read_timeout(Some(SILENCE)).map_err(fail)?;
+        subscribed();
+        while !is_over() {
+            match subscription.get_message() {
+                Ok(message) => heard(message.get_payload_bytes()),
+                // To subscribe once more changes nothing, and is answered by a server that is there.
+                Err(error) if error.is_timeout() => {
+                    subscription.subscribe(channel).map_err(fail)?
+                }
+                Err(error) => return Err(fail(error)),
+            }
         }
+        Ok(())
     }
 
     /// Why a server that says nothing is given up.
-    pub(super) fn silent(&self) -> String {
+    fn silent(&self) -> String {
         format!("Redis at {} says nothing on the connection that is subscribed", self.name())
     }
 

@@ -311,7 +311,7 @@ impl Lane {
     }
 
     /// Connects, or notes when to try again.
-    fn connect(&mut self) {
+    pub(super) fn connect(&mut self) {
         match self.try_connect() {
             Ok(connection) => {
                 self.connection = Some(connection);

@@ -160,6 +160,13 @@ impl Redis {
         let mut devices = devices.transpose()?;
         let run = messages[0].determine_run(draw);
         messages[1..].iter_mut().chain(&mut devices).for_each(|it| it.set_run(run));
+        std::thread::scope(|scope| {
+            for lane in &mut messages[1..] {
+                let thread = std::thread::Builder::new().name("redis".to_owned());
+                // What is not connected yet will be by its own thread.
+                thread.spawn_scoped(scope, || lane.connect()).ok();
+            }
+        });
         let node = Node { name: node.as_str().into(), incarnation: run.number };
         let channel = encode::channel(prefix, &node);
         let subscriber = Subscriber::new(server(&shards[0])?, channel, journal());

@@ -4,14 +4,13 @@
 //! What is published while nobody is subscribed is lost. So the first thing told after each
 //! subscription is that something may have been missed.
 
-use super::connection::{Connection, Server, command};
+use super::connection::Server;
 use super::decode;
 use super::lane::PAUSE;
 use super::report::Report;
 use crate::journal::Journal;
 use crate::reactor::Handle;
 use crate::store::health::Health;
-use redis::Value;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -132,45 +131,17 @@ impl Subscriber {
 
     /// Listens until the connection fails.
     fn listen(&mut self, pause: &mut Duration) -> Result<(), String> {
-        let mut connection = self.server.subscribe(&self.channel)?;
-        *pause = PAUSE.0;
-        self.report.works(&self.server.subscription());
-        self.notices.put(Notice::Missed);
-        let mut is_asked = false;
-        while !self.notices.is_stopping() {
-            match self.server.hear(&mut connection)? {
-                Some(value) => {
-                    is_asked = false;
-                    self.heard(value);
-                }
-                None if is_asked => return Err(self.server.silent()),
-                None => {
-                    is_asked = true;
-                    self.ping(&mut connection)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn ping(&self, connection: &mut Connection) -> Result<(), String> {
-        self.server.send(connection, &command(&[b"PING"]))
-    }
-
-    fn heard(&self, value: Value) {
-        let Value::Array(mut parts) = value else { return };
-        if parts.len() != 3 {
-            return;
-        }
-        let (Some(Value::BulkString(text)), _, Some(Value::BulkString(kind))) =
-            (parts.pop(), parts.pop(), parts.pop())
-        else {
-            return;
+        let Self { server, channel, notices, report } = self;
+        let subscribed = || {
+            *pause = PAUSE.0;
+            report.works(&server.subscription());
+            notices.put(Notice::Missed);
         };
-        if kind == b"message"
-            && let Ok(notice) = decode::notice(&text)
-        {
-            self.notices.put(notice);
-        }
+        let heard = |text: &[u8]| {
+            if let Ok(notice) = decode::notice(text) {
+                notices.put(notice);
+            }
+        };
+        server.follow(channel, subscribed, heard, || notices.is_stopping())
     }
 }
