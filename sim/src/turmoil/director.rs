@@ -587,16 +587,37 @@ impl Director {
         self.waiting() == theirs as u64
     }
 
-    /// Nobody will come for what waits: lets its time to live end at once.
+    /// Nobody will come for what waits: lets its time to live end at once. What was accepted before a
+    /// clock went back lives longer than the time to live.
     fn expire(&self) {
         for machine in &self.machines {
-            machine.leap(self.now(), self.setup.config.ttl);
+            let drive = machine.drive.borrow();
+            let keys = self.setup.keys.iter().map(|key| Key::new(key.as_str()));
+            let ends = keys.flat_map(|key| {
+                let waiting = drive.disk.model().waiting(&key);
+                waiting.map(|message| message.expires_at).max()
+            });
+            let last = ends.max();
+            drop(drive);
+            if let Some(last) = last {
+                machine.leap(self.now(), last.since(machine.time(self.now())));
+            }
         }
     }
 
     fn unrest(&self) -> String {
+        let mut waiting = Vec::new();
+        for machine in &self.machines {
+            let drive = machine.drive.borrow();
+            for key in &self.setup.keys {
+                let count = drive.disk.model().waiting(&Key::new(key.as_str())).count();
+                if count > 0 {
+                    waiting.push(format!("{count} messages for {key} at {}", machine.name));
+                }
+            }
+        }
         let awaited = self.ends.awaited_text();
-        format!("await replies: {awaited}; {} messages wait", self.waiting())
+        format!("await replies: {awaited}; wait: {}", waiting.join(", "))
     }
 
     fn judge(&self) {
