@@ -51,7 +51,7 @@ impl Bystander {
 /// Runs `body` against a fresh daemon, which may hold at most `more_mib` more than when it started.
 fn with_bounded_daemon(flags: &[&str], more_mib: u64, body: impl FnOnce(&Daemon)) {
     // A bystander that is a page has to stay while it is not looked at.
-    let flags = [&["--idle-timeout=60s"], flags].concat();
+    let flags = [&["--idle-timeout=1h"], flags].concat();
     let mut daemon = Daemon::start(&flags);
     let before = daemon.resident_kib();
     body(&daemon);
@@ -108,8 +108,13 @@ fn a_pusher_that_never_reads_its_replies_is_read_no_further() {
 fn a_client_that_never_reads_holds_its_window_and_no_more() {
     // 128 MiB are pushed. What may be kept is 10 + 100 + 100 messages of 16 KiB, some dead letters
     // until the next sweep, and what the store may buffer and cache.
-    let flags =
-        ["--window-messages=10", "--mailbox-limit=100", "--dead-limit=100", "--pong-timeout=60s"];
+    let flags = [
+        "--window-messages=10",
+        "--mailbox-limit=100",
+        "--dead-limit=100",
+        // However long the pushes take.
+        "--pong-timeout=1h",
+    ];
     with_bounded_daemon(&flags, 96, |daemon| {
         let mut bystander = Bystander::new(daemon);
         let key = unique_key();
