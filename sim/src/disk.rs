@@ -99,7 +99,8 @@ impl Disk {
         Wreck { kept, lost }
     }
 
-    fn apply(&mut self, request: Op) -> Answer {
+    /// Carries an operation out at once.
+    pub(crate) fn apply(&mut self, request: Op) -> Answer {
         if self.facts.is_none() {
             return self.model.apply(request);
         }
@@ -178,6 +179,11 @@ impl Disk {
     /// What the judge has to know of the operations since the last call.
     pub fn take_facts(&mut self) -> Vec<Fact> {
         self.facts.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The model, to set its clock and to take what nodes are to be told.
+    pub(crate) fn model_mut(&mut self) -> &mut Model {
+        &mut self.model
     }
 
     /// The meaning of all operations that were carried out.

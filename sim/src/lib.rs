@@ -12,6 +12,7 @@ mod linked;
 mod narrow;
 pub mod oracle;
 pub mod play;
+pub mod redis;
 pub mod sabotage;
 pub mod schedule;
 pub mod shrink;

@@ -15,6 +15,8 @@ pub(super) struct Claims {
     leases: BTreeMap<Node, Time>,
     claims: BTreeMap<Key, Claim>,
     last_epoch: u64,
+    /// What leases are held against, if not against the times that the operations tell.
+    clock: Option<Time>,
     /// What nodes are to be told.
     notices: Vec<(Node, Notice)>,
 }
@@ -29,6 +31,16 @@ struct Claim {
 }
 
 impl Claims {
+    /// Leases are held against this time from now on.
+    pub(super) fn set_clock(&mut self, now: Time) {
+        self.clock = Some(now);
+    }
+
+    /// The time that leases are held against, when an operation tells this one.
+    fn clock(&self, told: Time) -> Time {
+        self.clock.unwrap_or(told)
+    }
+
     /// Carries the operation out.
     pub(super) fn apply(&mut self, op: ClaimOp) -> ClaimAnswer {
         match op {
@@ -43,7 +55,7 @@ impl Claims {
 
     /// The node that holds a key: its claim is the newest and its lease ends after `now`.
     pub(super) fn holder(&self, key: &Key, now: Time) -> Option<&Node> {
-        let claim = self.claims.get(key)?;
+        let (claim, now) = (self.claims.get(key)?, self.clock(now));
         self.leases.get(&claim.node).filter(|until| **until > now).map(|_| &claim.node)
     }
 
@@ -91,7 +103,9 @@ impl Claims {
 
     /// Extends a lease; one that already holds for longer is left as it is. Leases that are over
     /// are dropped: nobody can tell them from leases that never were.
-    fn renew(&mut self, node: Node, now: Time, until: Time) {
+    fn renew(&mut self, node: Node, told: Time, until: Time) {
+        let now = self.clock(told);
+        let until = now + until.since(told);
         self.leases.retain(|_, until| *until > now);
         let lease = self.leases.entry(node).or_insert(until);
         *lease = until.max(*lease);

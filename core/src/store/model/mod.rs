@@ -125,6 +125,12 @@ impl Model {
         }
     }
 
+    /// Holds leases against this time until the next call, as a store does that has a clock of its
+    /// own, and not against the times that the operations tell.
+    pub fn set_clock(&mut self, now: Time) {
+        self.claims.set_clock(now);
+    }
+
     /// Carries an operation out. Never answers [`Answer::Failed`].
     pub fn apply(&mut self, op: Op) -> Answer {
         match op {

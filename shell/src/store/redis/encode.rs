@@ -18,8 +18,8 @@ pub const DEVICE_LINKS: &str = "device:links";
 /// The list of what devices logged, newest entry first.
 pub const DEVICE_LOG: &str = "device:log:list";
 
-/// Removes a device's connection, if it is still this one.
-const UNLINK: &str = "if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then \
+/// The script that removes a device's connection, if it is still this one.
+pub const UNLINK: &str = "if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then \
                       redis.call('HDEL', KEYS[1], ARGV[1]) end return 0";
 
 /// Sorted sets keep scores up to this exactly. As a time it is in the year 2255; what expires later

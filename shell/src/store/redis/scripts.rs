@@ -115,6 +115,13 @@ impl Scripts {
         Some(SOURCES[index].0)
     }
 
+    /// The script of this text; for those who play Redis.
+    #[must_use]
+    pub fn by_text(&self, text: &[u8]) -> Option<Script> {
+        let index = self.all.iter().position(|known| known.text.as_bytes() == text)?;
+        Some(SOURCES[index].0)
+    }
+
     /// The texts of all scripts.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
         self.all.iter().map(|script| script.text.as_str())
