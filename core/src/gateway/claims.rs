@@ -355,7 +355,8 @@ impl Gateway {
             }
             Notice::KeyFreed(key) => {
                 let Some(slot) = self.noticed(&key) else { return };
-                if self.has_lost(slot) {
+                // One that is being asked for is not asked for twice.
+                if let Claim::Lost { .. } = self.registry.get(slot).claim {
                     self.claim(slot, Manner::Keep);
                 }
             }

@@ -181,6 +181,23 @@ fn a_lost_lease_stops_all_writing() {
 }
 
 #[test]
+fn a_key_that_is_freed_while_it_is_asked_for() {
+    story("a_key_that_is_freed_while_it_is_asked_for", shared(), |world| {
+        let a = settled_client(world, "5");
+        let epoch = claim_elsewhere(world, "5");
+        world.wait_ms(10_000);
+        world.text(a, "5");
+        world.note("It is asked whether the key is free, and the store fails: it is asked again.");
+        world.store = Store::Refusing("claim");
+        world.wait_ms(5_000);
+        world.note("Meanwhile the other node gives it up: that is no reason to ask twice at once.");
+        release_elsewhere(world, "5", epoch);
+        world.store = Store::Prompt;
+        world.wait_ms(1_000);
+    });
+}
+
+#[test]
 fn two_pages_on_two_nodes_do_not_fight() {
     story("two_pages_on_two_nodes_do_not_fight", shared(), |world| {
         let a = settled_client(world, "5");
