@@ -265,14 +265,18 @@ impl Gateway {
 
     /// Another node has the key: if this one thought that it had it, its connections stand by.
     pub(super) fn lose_key(&mut self, slot: u32) {
-        match &mut self.mailbox(slot).claim {
+        let mailbox = self.mailbox(slot);
+        match &mut mailbox.claim {
             Claim::Held { epoch, .. } => {
                 let epoch = *epoch;
                 self.stand_by(slot, epoch, Before::Nobody);
             }
             Claim::Asked { before: before @ Before::Here { .. }, .. } => {
                 *before = Before::Other;
-                self.stop_serving(slot);
+                // The last connection may have gone since it was asked for: then nothing is served.
+                if !mailbox.conns.is_empty() {
+                    self.stop_serving(slot);
+                }
             }
             Claim::None | Claim::Asked { .. } | Claim::Lost { .. } => {}
         }
