@@ -78,6 +78,7 @@ fn what_is_printed_is_read_again() {
     // Values that contradict each other in the mixture above.
     loaded.settings.ws = "[::1]:8".parse().unwrap();
     loaded.settings.core.max_key = 1;
+    loaded.settings.store = Settings::default().store;
     let printed = show::effective_toml(&loaded);
     let again = Loaded::load(&file(&printed)).unwrap();
     assert_eq!(again.settings, loaded.settings, "{printed}");
