@@ -7,14 +7,14 @@ use crate::config::Detail;
 use crate::fates::Last;
 use crate::id::{MessageId, OpId};
 use crate::mailbox::{Entry, KeyState, Standing};
-use crate::operations::{Excess, Pending, PendingAppend};
+use crate::operations::{Asked, Excess, Pending, PendingAppend};
 use crate::record::{DeathReason, DeliveryRecord, PushRecord, Record, StoreRecord};
 use crate::sabotage::Sabotage;
 use crate::store::{
     Answer, Appended, ClaimAnswer, ClaimOp, DeadAnswer, DeadFilter, DeadOp, DeviceAnswer, Expired,
     Op, Promise,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Gateway {
     pub(super) fn on_answer(&mut self, op: OpId, answer: Answer) {
@@ -250,12 +250,13 @@ impl Gateway {
         for Expired { key, cursor } in expired {
             by_key.entry(key).or_default().push(cursor.id);
         }
+        let requeued = self.being_requeued();
         for (key, mut ids) in by_key {
             let slot = self.registry.find_or_insert(&key, self.config.bind);
             let mailbox = self.registry.get(slot);
-            if matches!(mailbox.state, KeyState::Loading(_)) {
-                // What the load brings is being judged, or these are being buried already; the next
-                // sweep sees what is left.
+            if matches!(mailbox.state, KeyState::Loading(_)) || requeued.contains(&slot) {
+                // What the load brings is being judged, or these are being buried already, or let wait
+                // again before they would be buried; the next sweep sees what is left.
                 continue;
             }
             let known = self.known_ids(slot);
@@ -266,6 +267,17 @@ impl Gateway {
         if more {
             self.sweep_expired(last);
         }
+    }
+
+    /// The mailboxes of which dead letters are being let wait again.
+    fn being_requeued(&self) -> BTreeSet<u32> {
+        let requeued = |pending: &Pending| {
+            let Pending::Operator { mailbox, asked: Asked::Requeue, .. } = pending else {
+                return None;
+            };
+            *mailbox
+        };
+        self.operations.iter().filter_map(requeued).collect()
     }
 
     fn on_dead_dropped(&mut self, excess: Excess, count: u64) {

@@ -1,8 +1,8 @@
 //! Storage as the core sees it: operations out, answers in.
 //!
 //! The core hands an [`Op`] to its caller with an [`OpId`](crate::id::OpId) and goes on; the answer
-//! comes back as an event. Operations that name the same key are carried out in the order they
-//! were given; nothing is promised between keys. What every operation means is written once, in
+//! comes back as an event. Operations that name the same key are carried out and answered in the
+//! order they were given; nothing is promised between keys. What every operation means is written once, in
 //! [`model::Model`]; every backend is held to it.
 //!
 //! Times are part of the operations, so that a store needs no clock of its own to be checked.

@@ -361,8 +361,10 @@ impl Run<'_> {
             _ => {}
         }
         if !answers.is_empty() {
+            // The answers of one sync do not overtake those of another.
             let delay = self.disk_rng.random_range(20..400);
-            self.note(delay, Happening::Answers(self.host.run, answers));
+            self.answers_at = self.answers_at.max(self.now + delay);
+            self.note(self.answers_at - self.now, Happening::Answers(self.host.run, answers));
         }
         self.schedule_sync();
     }

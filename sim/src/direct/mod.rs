@@ -144,6 +144,8 @@ pub(crate) struct Run<'a> {
     disk_rng: ChaCha8Rng,
     trouble: Option<(Trouble, u64)>,
     syncing: bool,
+    /// When the last answers of the disk arrive.
+    answers_at: u64,
     clients: Vec<Client>,
     /// The buffer for what links order.
     link_commands: Vec<LinkCommand>,
@@ -219,6 +221,7 @@ impl<'a> Run<'a> {
             disk_rng: Actor::Store.stream(seed, Stream::World),
             trouble: None,
             syncing: false,
+            answers_at: 0,
             clients: clients.map(|index| Client::new(seed, index, world, sabotage)).collect(),
             link_commands: Vec::new(),
             sockets: Sockets::default(),
