@@ -156,21 +156,6 @@ impl Linked {
 
     /// Writes to the storage.
     pub(crate) fn save(&self, save: Save) {
-        let mut saved = self.saved.borrow_mut();
-        match save {
-            Save::Session(session) => {
-                let seen = std::mem::take(&mut saved.seen);
-                *saved = Saved { session, seen, ..Saved::default() };
-            }
-            Save::Seen(id) => saved.seen.push(id),
-            Save::Op(op) => {
-                saved.last_op = op.n;
-                saved.ops.push(op);
-            }
-            Save::OpsDone { through } => {
-                saved.ops.retain(|op| op.n > through);
-                saved.last_op = saved.last_op.max(through);
-            }
-        }
+        self.saved.borrow_mut().apply(save);
     }
 }

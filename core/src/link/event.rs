@@ -132,6 +132,27 @@ pub enum Save {
     },
 }
 
+impl Saved {
+    /// Adds a change, for whoever keeps a link's storage.
+    pub fn apply(&mut self, save: Save) {
+        match save {
+            Save::Session(session) => {
+                let seen = std::mem::take(&mut self.seen);
+                *self = Self { session, seen, ..Self::default() };
+            }
+            Save::Seen(id) => self.seen.push(id),
+            Save::Op(op) => {
+                self.last_op = op.n;
+                self.ops.push(op);
+            }
+            Save::OpsDone { through } => {
+                self.ops.retain(|op| op.n > through);
+                self.last_op = self.last_op.max(through);
+            }
+        }
+    }
+}
+
 /// What the application may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {

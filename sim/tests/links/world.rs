@@ -504,22 +504,7 @@ impl World {
     }
 
     fn save(&mut self, client: usize, save: Save) {
-        let saved = &mut self.clients[client].saved;
-        match save {
-            Save::Session(session) => {
-                *saved =
-                    Saved { session, seen: std::mem::take(&mut saved.seen), ..Saved::default() };
-            }
-            Save::Seen(id) => saved.seen.push(id),
-            Save::Op(op) => {
-                saved.last_op = op.n;
-                saved.ops.push(op);
-            }
-            Save::OpsDone { through } => {
-                saved.ops.retain(|op| op.n > through);
-                saved.last_op = saved.last_op.max(through);
-            }
-        }
+        self.clients[client].saved.apply(save);
     }
 
     fn report(&mut self, client: usize, report: &Report) {
