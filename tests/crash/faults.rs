@@ -1,10 +1,10 @@
 //! One fault at a time, each while back ends push and clients listen.
 
 use super::judge::{Order, Verdict, judge};
-use super::kills::NO_DEATH;
 use super::ledger::{Facts, Ledger, Outcome, Visit};
 use super::namespace;
 use super::stall::Stalled;
+use super::world::NO_DEATH;
 use crate::support::daemon::{Daemon, Process, Source};
 use crate::support::push_client::{PushClient, PushEvent};
 use crate::support::ws_client::{Open, WsClient, WsEvent};

@@ -1,7 +1,7 @@
 //! Rounds of kills: the gateway is started, put under load, and ended with SIGKILL.
 
 use super::judge::{Order, Totals, judge};
-use super::world::{Habit, World};
+use super::world::{Habit, NO_DEATH, REMOVING, WINDOW, World};
 use crate::support::daemon::{Daemon, Process};
 use crate::support::pause;
 use rand::RngExt;
@@ -11,9 +11,6 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 const PUBLISHERS: usize = 3;
-/// Messages in a window, and removals before a key has to wait.
-const WINDOW: usize = 64;
-const REMOVING: usize = 64;
 /// A pong confirms a window at most, and is taken as long as fewer removals than the limit are
 /// unanswered; what is written by then is another window.
 pub(crate) const MOST_REPEATED: usize = 2 * WINDOW + REMOVING;
@@ -38,10 +35,6 @@ const CLIENTS: [(&str, Habit); 18] = [
     ("1009", Habit::Roaming),
     ("2", Habit::Steady),
 ];
-
-/// Limits that nothing reaches: no message of these tests may become a dead letter.
-pub(crate) const NO_DEATH: [&str; 4] =
-    ["--mailbox-limit=1000000000", "--ttl=365d", "--retry-max=1000000", "--retry-interval=10ms"];
 
 /// What to do.
 pub(crate) struct Plan<'a> {

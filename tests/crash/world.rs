@@ -26,6 +26,14 @@ const HEARTBEAT: Duration = Duration::from_secs(3);
 /// A client that answers no ping has to say something in the time of each.
 const MUTE_HEARTBEAT: Duration = Duration::from_millis(200);
 
+/// Messages in a window, and removals before a key has to wait.
+pub(crate) const WINDOW: usize = 64;
+pub(crate) const REMOVING: usize = 64;
+
+/// Limits that nothing reaches: no message of these tests may become a dead letter.
+pub(crate) const NO_DEATH: [&str; 4] =
+    ["--mailbox-limit=1000000000", "--ttl=365d", "--retry-max=1000000", "--retry-interval=10ms"];
+
 /// How a client behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Habit {

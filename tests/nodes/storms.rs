@@ -4,7 +4,7 @@ use super::fleet::{Fleet, SOON, under_load};
 use super::judge::{Order, Totals, judge};
 use super::ledger::Outcome;
 use super::server::RedisServer;
-use super::world::{Habit, World};
+use super::world::{Habit, NO_DEATH, REMOVING, WINDOW, World};
 use crate::support::poll_until;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -13,9 +13,6 @@ use redis::Value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const PUBLISHERS: usize = 4;
-/// Messages in a window, and removals before a key has to wait.
-const WINDOW: usize = 64;
-const REMOVING: usize = 64;
 /// As in `crash.rs`, and that on each of the gateways between which a client moves.
 const MOST_REPEATED: usize = 2 * (2 * WINDOW + REMOVING);
 /// Who connects.
@@ -34,17 +31,9 @@ const CLIENTS: [(&str, Habit); 12] = [
     ("1007", Habit::Steady),
 ];
 
-/// Limits that nothing reaches: no message of these tests may become a dead letter.
-const FLAGS: [&str; 8] = [
-    "--mailbox-limit=1000000000",
-    "--ttl=365d",
-    "--retry-max=1000000",
-    "--retry-interval=10ms",
-    "--log-level=error",
-    "--pong-timeout=1s",
-    "--window-messages=64",
-    "--max-removing=64",
-];
+/// Short windows and timeouts, so that limits are met.
+const FLAGS: [&str; 4] =
+    ["--log-level=error", "--pong-timeout=1s", "--window-messages=64", "--max-removing=64"];
 
 /// A world under way, and what trouble is made with.
 pub(crate) struct Storm<'a> {
@@ -88,7 +77,7 @@ pub(crate) fn storm(
     let seed = seed();
     let replay = format!("SEED={seed} cargo test -p steadfast --test nodes {test} -- --nocapture");
     println!("{replay}");
-    let mut fleet = Fleet::start(url, 2, &[&FLAGS, flags].concat());
+    let mut fleet = Fleet::start(url, 2, &[&NO_DEATH[..], &FLAGS, flags].concat());
     let world = World::new(&fleet.addresses, seed, &CLIENTS, PUBLISHERS);
     let mut remarks = Vec::new();
     std::thread::scope(|scope| {
