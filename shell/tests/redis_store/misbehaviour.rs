@@ -233,6 +233,30 @@ fn a_key_of_a_wrong_type_fails_only_who_needs_it() {
 }
 
 #[test]
+fn removals_that_share_a_call_fail_alone() {
+    let server = RedisServer::start();
+    let mut store = Store::open(&options(&server));
+    let is_removed = |answer: &Answer| matches!(answer, Answer::Removed { withdrawn: 0, .. });
+    let remove_other = |counter| Op::Remove { key: Key::new("other"), ids: vec![id(counter)] };
+    store.ask_all([append_to("other", 1, Bytes::new()), append_to("other", 2, Bytes::new())]);
+    server.ask(&["SET", "test:{0}:waiting:k", "mine"]);
+    let answers = store.ask_all([remove_other(1), remove([3]), remove_other(2)]);
+    assert!(is_removed(&answers[0]) && is_removed(&answers[2]), "{answers:?}");
+    assert!(matches!(&answers[1], Answer::Failed(why) if why.contains("waiting:k")));
+    server.ask(&["DEL", "test:{0}:waiting:k"]);
+    server.ask(&["SET", "test:{0}:dead:k", "mine"]);
+    store.ask_all([append_to("other", 4, Bytes::new()), append(5)]);
+    // What does not wait may be dead: only who has to look there fails, and what waited is gone.
+    let answers = store.ask_all([remove([5, 6]), remove_other(4)]);
+    assert!(matches!(&answers[0], Answer::Failed(why) if why.contains("dead:k")), "{answers:?}");
+    assert!(is_removed(&answers[1]));
+    for set in ["expiry", "keys"] {
+        assert_eq!(server.ask(&["ZCARD", &format!("test:{{0}}:{set}")]), Value::Int(0), "{set}");
+    }
+    assert_eq!(server.ask(&["HLEN", "test:{0}:messages"]), Value::Int(0));
+}
+
+#[test]
 fn keys_of_a_wrong_type_at_start_are_named() {
     let server = RedisServer::start();
     server.ask(&["SET", "test:{0}:messages", "mine"]);

@@ -13,19 +13,32 @@ use steadfast_core::store::{
     Promise, QueueOp, Retry, Session, SessionOp, Target,
 };
 use steadfast_core::time::{Span, Time};
+use steadfast_shell::store::redis::encode::Together;
 use steadfast_shell::store::redis::scripts::Script;
 
-/// The operation that a script was called for, with these arguments; `None` when they make no sense,
-/// or the script carries out none.
-pub(super) fn operation(script: Script, args: Vec<Vec<u8>>) -> Option<Op> {
+/// The operations that a script was called for, with these arguments; `None` when they make no sense,
+/// or the script carries out none. Most carry out one.
+pub(super) fn operations(script: Script, args: Vec<Vec<u8>>) -> Option<Vec<Op>> {
     let mut args = Args(args.into_iter());
+    let mut operations = vec![operation(script, &mut args)?];
+    while !args.0.as_slice().is_empty() {
+        Together::of(&operations[0])?;
+        operations.push(operation(script, &mut args)?);
+    }
+    Some(operations)
+}
+
+fn operation(script: Script, args: &mut Args) -> Option<Op> {
     let op = match script {
         Script::Append => Op::Append(args.append()?),
         Script::Load => {
             let (key, max_messages, max_bytes) = (args.key()?, args.number()?, args.number()?);
             Op::Load { key, max_messages, max_bytes }
         }
-        Script::Remove => Op::Remove { key: args.key()?, ids: args.ids()? },
+        Script::Remove => {
+            let (key, ids) = (args.key()?, args.next()?);
+            Op::Remove { key, ids: ids.chunks(12).map(id).collect::<Option<_>>()? }
+        }
         Script::Retry => {
             Op::Retry { key: args.key()?, epoch: args.eight()?, retries: args.retries()? }
         }
@@ -64,7 +77,7 @@ pub(super) fn operation(script: Script, args: Vec<Vec<u8>>) -> Option<Op> {
         Script::SessionGet => Op::Session(SessionOp::Get { id: args.text()?, now: Time::EPOCH }),
         Script::Inspect => return None,
     };
-    args.0.next().is_none().then_some(op)
+    Some(op)
 }
 
 /// The arguments that are left.
@@ -116,12 +129,6 @@ impl Args {
         self.0.by_ref().map(|bytes| id(&bytes)).collect()
     }
 
-    /// An id, or an empty text for none.
-    fn maybe_id(&mut self) -> Option<Option<MessageId>> {
-        let bytes = self.next()?;
-        if bytes.is_empty() { Some(None) } else { id(&bytes).map(Some) }
-    }
-
     fn node(&mut self) -> Option<Node> {
         let bytes = self.next()?;
         let (incarnation, name) = bytes.split_first_chunk()?;
@@ -147,26 +154,29 @@ impl Args {
     }
 
     fn append(&mut self) -> Option<Append> {
-        let (key, id) = (self.key()?, self.id()?);
-        let times: [u8; 16] = self.next()?.try_into().ok()?;
-        let payload = Bytes::from(self.next()?);
-        let (accepted_at, _) = (self.time()?, self.score()?);
-        let merge = self.text()?;
-        let merge_within = match &*merge {
-            "" => None,
-            span => Some(Span::from_micros(span.parse().ok()?)),
+        let (key, id, value) = (self.key()?, self.id()?, self.next()?);
+        let (_, epoch, limit) = (self.score()?, self.eight()?, self.number()?);
+        let time = |at: usize| {
+            let bytes = value.get(at..at + 8)?;
+            Some(Time::from_micros(u64::from_be_bytes(bytes.try_into().ok()?)))
         };
-        let (limit, window_end, spare) = (self.number()?, self.maybe_id()?, self.number()?);
-        let promise = if self.next()? == b"o" { Promise::Ok } else { Promise::Queued };
-        let epoch = self.eight()?;
-        let idempotency = match self.next() {
+        let (accepted_at, expires_at) = (time(0)?, time(8)?);
+        let payload = Bytes::copy_from_slice(value.get(16..)?);
+        let details = self.next()?;
+        let (marks, name) = details.split_at_checked(27)?;
+        let promise = if marks[0] == b'o' { Promise::Ok } else { Promise::Queued };
+        let span = Span::from_micros(u64::from_be_bytes(marks[2..10].try_into().ok()?));
+        let merge_within = (marks[1] == b'm').then_some(span);
+        let spare = u32::from_be_bytes(marks[10..14].try_into().ok()?);
+        let window_end = if marks[14] == b'w' { Some(self::id(&marks[15..])?) } else { None };
+        let idempotency = match name.split_first_chunk() {
             None => None,
-            Some(field) => {
-                let (_, name) = name_field(&field)?;
-                Some(Idempotency { name, window: self.time()?.since(accepted_at) })
+            Some((over, field)) => {
+                let over = Time::from_micros(u64::from_be_bytes(*over));
+                let (_, name) = name_field(field)?;
+                Some(Idempotency { name, window: over.since(accepted_at) })
             }
         };
-        let expires_at = Time::from_micros(u64::from_be_bytes(*times.last_chunk()?));
         Some(Append {
             key,
             id,

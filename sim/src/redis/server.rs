@@ -2,12 +2,12 @@
 
 use super::frame::Frames;
 use super::reply::{Reply, notice_bytes};
-use super::request::operation;
+use super::request::operations;
 use crate::disk::{Disk, Wreck};
 use redis::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use steadfast_core::time::Time;
-use steadfast_shell::store::redis::encode::{UNLINK, channel};
+use steadfast_shell::store::redis::encode::{Together, UNLINK, channel};
 use steadfast_shell::store::redis::scripts::{Clock, Script, Scripts};
 
 /// Why a server does not do what it is told.
@@ -317,9 +317,14 @@ impl Server {
             // Nothing else writes to these servers.
             return reply.array(0);
         }
-        match operation(script, args) {
-            Some(op) => reply.answer(self.kept.store.apply(op)),
-            None => reply.error("ERR wrong arguments of a script"),
+        let Some(operations) = operations(script, args) else {
+            return reply.error("ERR wrong arguments of a script");
+        };
+        if Together::of(&operations[0]).is_some() {
+            reply.array(operations.len());
+        }
+        for op in operations {
+            reply.answer(self.kept.store.apply(op));
         }
     }
 

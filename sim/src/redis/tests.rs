@@ -10,7 +10,7 @@ use steadfast_core::store::arbitrary::{inventory, ops, time_of};
 use steadfast_core::store::model::Model;
 use steadfast_core::store::{Answer, ClaimOp, DeviceOp, Manner, Node, Notice, Op};
 use steadfast_core::time::{Span, Time};
-use steadfast_shell::store::redis::decode::{decode, notice};
+use steadfast_shell::store::redis::decode::notice;
 use steadfast_shell::store::redis::encode::{Encoder, channel};
 use steadfast_shell::store::redis::pipeline::{Pipeline, Trouble};
 use steadfast_shell::store::redis::scripts::Clock;
@@ -69,11 +69,13 @@ impl Talk {
 
     /// The operation's answer, its bytes sent in pieces of this size.
     fn carry_out(&mut self, op: Op, piece: usize) -> Answer {
-        let mut bytes = Vec::new();
-        self.encoder.encode(&op, &mut bytes);
+        let (mut pipeline, mut bytes) = (Pipeline::default(), Vec::new());
+        pipeline.send([(OP, op)], &mut self.encoder, &mut bytes);
         bytes.chunks(piece).for_each(|piece| self.send(piece));
-        let reply = self.replies().pop().expect("a reply");
-        decode(op, reply).expect("a reply that makes sense")
+        self.replies().into_iter().for_each(|reply| pipeline.reply(reply));
+        let mut answers = Vec::new();
+        pipeline.collect(&mut answers);
+        answers.pop().expect("an answer").1
     }
 
     /// Somebody who is subscribed to what this node is told.
@@ -182,7 +184,7 @@ const OP: OpId = OpId { slot: 0, generation: 0 };
 /// One round trip of the production pipeline.
 fn round_trip(talk: &mut Talk, op: Op) -> Pipeline {
     let (mut pipeline, mut out) = (Pipeline::default(), Vec::new());
-    pipeline.push(OP, op, &mut talk.encoder, &mut out);
+    pipeline.send([(OP, op)], &mut talk.encoder, &mut out);
     talk.send(&out);
     talk.replies().into_iter().for_each(|reply| pipeline.reply(reply));
     assert!(!pipeline.is_waiting());

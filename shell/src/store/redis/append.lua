@@ -1,99 +1,165 @@
--- Keeps a message. ARGV: key, id, accepted at and expires at (eight bytes each), payload, accepted at,
--- the score of its expiry, span within which to merge or '', limit, id of the window's end or '',
--- how many of the oldest are spared, promise, the epoch of the sender's claim (eight bytes); with an
--- idempotency name also the name's field and the end of its window.
--- Returns the position; or it and the evicted ids; or the outcome and what belongs to it.
+-- Keeps messages, in this order. ARGV, seven for each: key, id, value (accepted at and expires at, eight
+-- bytes each, and the payload), the score of its expiry, the epoch of the sender's claim (eight bytes),
+-- limit, and details: promise, 'm' to merge or '-', the span within which (eight bytes), how many of the
+-- oldest are spared (four), 'w' or '-', the id of the window's end; with an idempotency name also the end
+-- of its window (eight bytes) and the name's field.
+-- Returns for each the position; or the outcome and what belongs to it; or why it failed.
 -- include claims.lua
-local base, key, id, payload = KEYS[1], ARGV[1], ARGV[2], ARGV[4]
-local call = redis.call
-local messages, waiting = base .. 'messages', base .. 'waiting:' .. key
-
-if call('HEXISTS', messages, id) == 1 then
-  return struct.unpack('>I8', call('HGET', messages, id))
+local base, call = KEYS[1], redis.call
+local messages = base .. 'messages'
+local keys, ids, mailboxes = {}, {}, {}
+for i = 1, #ARGV, 7 do
+  local n = #ids + 1
+  keys[n], ids[n], mailboxes[n] = ARGV[i], ARGV[i + 1], base .. 'waiting:' .. ARGV[i]
 end
-local count = call('ZCARD', waiting)
+local known = call('HMGET', messages, unpack(ids))
+local claims = call('HMGET', base .. 'claims', unpack(keys))
+local none_waits = call('EXISTS', unpack(mailboxes)) == 0
+local answers = {}
 
-local name = ARGV[13]
-if name then
-  local first = call('HGET', base .. 'names', name)
-  call('ZCARD', base .. 'names:ends')
-  if first and tonumber(ARGV[5]) <= tonumber(string.sub(first, 54)) then
-    if string.sub(first, 14, 53) == redis.sha1hex(payload) then
-      return { 'duplicate', string.sub(first, 1, 12), string.sub(first, 13, 13) }
-    end
-    return { 'conflict' }
-  end
-end
+-- Those that are only to be added, and what the list of keys lacks.
+local plain, fresh = {}, {}
 
--- Notes that the name stands for a message, and forgets two names whose windows are over.
-local function record(message)
-  if not name then
+-- Adds those. What was read above is of the right type. A failure of one of the first three writes
+-- leaves keys that are listed without messages, or positions that are not used; both are harmless.
+local function add()
+  local adds, lacks = plain, fresh
+  plain, fresh = {}, {}
+  if #adds == 0 then
     return
   end
-  local names, ends = base .. 'names', base .. 'names:ends'
-  for _, old in ipairs(call('ZRANGEBYSCORE', ends, '-inf', '(' .. ARGV[5], 'LIMIT', 0, 2)) do
-    call('ZREM', ends, old)
-    call('HDEL', names, old)
+  if #lacks > 0 then
+    call('ZADD', base .. 'keys', unpack(lacks))
   end
-  call('HSET', names, name, message .. ARGV[11] .. redis.sha1hex(payload) .. ARGV[14])
-  call('ZADD', ends, ARGV[14], name)
+  local position = call('INCRBY', base .. 'position', #adds) - #adds
+  local ends, values = {}, {}
+  for i, n in ipairs(adds) do
+    ends[2 * i - 1], ends[2 * i] = ARGV[7 * n - 3], ids[n] .. keys[n]
+    values[2 * i - 1], values[2 * i] = ids[n], struct.pack('>I8', position + i) .. ARGV[7 * n - 4]
+  end
+  call('ZADD', base .. 'expiry', unpack(ends))
+  call('HSET', messages, unpack(values))
+  for i, n in ipairs(adds) do
+    call('ZADD', mailboxes[n], position + i, ids[n])
+    answers[n] = position + i
+  end
 end
 
--- The node that serves the key, if it is another than the sender.
-local claim = call('HGET', base .. 'claims', key)
-local other = claim and string.sub(claim, 1, 8) ~= ARGV[12] and claimant(claim)
-other = other and lives(other, ARGV[5]) and other
+-- Keeps one about which there is more to decide; nothing else is to be added meanwhile.
+local function keep(n)
+  local key, id, waiting, details = keys[n], ids[n], mailboxes[n], ARGV[7 * n]
+  local payload = string.sub(ARGV[7 * n - 4], 17)
+  local accepted_at = struct.unpack('>I8', ARGV[7 * n - 4])
+  local at = string.format('%.0f', accepted_at)
+  if call('HEXISTS', messages, id) == 1 then
+    return struct.unpack('>I8', call('HGET', messages, id))
+  end
+  local count = call('ZCARD', waiting)
 
-if ARGV[7] ~= '' and count > 0 and not other then
-  local last = call('ZRANGE', waiting, -1, -1)[1]
-  if last ~= ARGV[9] and call('HSTRLEN', messages, last) == 24 + #payload then
-    local value = call('HGET', messages, last)
-    local age = tonumber(ARGV[5]) - struct.unpack('>I8', value, 9)
-    if age <= tonumber(ARGV[7]) and string.sub(value, 25) == payload then
-      record(last)
-      return { 'merged', last }
+  local name, over = nil, nil
+  if #details > 27 then
+    name, over = string.sub(details, 36), string.format('%.0f', struct.unpack('>I8', details, 28))
+    local first = call('HGET', base .. 'names', name)
+    call('ZCARD', base .. 'names:ends')
+    if first and accepted_at <= tonumber(string.sub(first, 54)) then
+      if string.sub(first, 14, 53) == redis.sha1hex(payload) then
+        return { 'duplicate', string.sub(first, 1, 12), string.sub(first, 13, 13) }
+      end
+      return { 'conflict' }
     end
   end
-end
 
--- What has been read above is of the right type. A failure of one of the first three writes leaves a
--- key that is listed without messages, or a position that is not used; both are harmless.
-local function store()
-  if count == 0 then
-    call('ZADD', base .. 'keys', 0, key)
+  -- Notes that the name stands for a message, and forgets two names whose windows are over.
+  local function record(message)
+    if not name then
+      return
+    end
+    local names, ends = base .. 'names', base .. 'names:ends'
+    for _, old in ipairs(call('ZRANGEBYSCORE', ends, '-inf', '(' .. at, 'LIMIT', 0, 2)) do
+      call('ZREM', ends, old)
+      call('HDEL', names, old)
+    end
+    local promise = string.sub(details, 1, 1)
+    call('HSET', names, name, message .. promise .. redis.sha1hex(payload) .. over)
+    call('ZADD', ends, over, name)
   end
-  local position = call('INCR', base .. 'position')
-  call('ZADD', base .. 'expiry', ARGV[6], id .. key)
-  call('HSET', messages, id, struct.pack('>I8', position) .. ARGV[3] .. payload)
-  call('ZADD', waiting, position, id)
-  record(id)
-  return position
-end
 
-local limit = tonumber(ARGV[8])
-if count < limit then
-  local position = store()
-  if other then
-    tell(other, 's' .. key)
-    return { 'elsewhere', position, {} }
+  -- The node that serves the key, if it is another than the sender.
+  local claim = claims[n]
+  local other = claim and string.sub(claim, 1, 8) ~= ARGV[7 * n - 2] and claimant(claim)
+  other = other and lives(other, accepted_at) and other
+
+  local window_end = string.sub(details, 15, 15) == 'w' and string.sub(details, 16, 27)
+  if string.sub(details, 2, 2) == 'm' and count > 0 and not other then
+    local last = call('ZRANGE', waiting, -1, -1)[1]
+    if last ~= window_end and call('HSTRLEN', messages, last) == 24 + #payload then
+      local value = call('HGET', messages, last)
+      local age = accepted_at - struct.unpack('>I8', value, 9)
+      if age <= struct.unpack('>I8', details, 3) and string.sub(value, 25) == payload then
+        record(last)
+        return { 'merged', last }
+      end
+    end
   end
-  return position
-end
+
+  local function store()
+    plain, fresh = { n }, count == 0 and { 0, key } or {}
+    add()
+    record(id)
+    if other then
+      tell(other, 's' .. key)
+    end
+    return answers[n]
+  end
+
+  local limit = tonumber(ARGV[7 * n - 1])
+  if count < limit then
+    local position = store()
+    return other and { 'elsewhere', position, {} } or position
+  end
 
 -- include common.lua
-probe(key)
-local position, first = store(), 0
-if other then
-  tell(other, 's' .. key)
-  first = limit
-else
-  local window_end = ARGV[9] ~= '' and call('ZRANK', waiting, ARGV[9])
-  first = math.max(window_end and window_end + 1 or 0, tonumber(ARGV[10]))
+  probe(key)
+  local position, first = store(), limit
+  if not other then
+    local rank = window_end and call('ZRANK', waiting, window_end)
+    first = math.max(rank and rank + 1 or 0, (struct.unpack('>I4', details, 11)))
+  end
+  local excess = count + 1 - first - limit
+  if excess <= 0 then
+    return other and { 'elsewhere', position, {} } or position
+  end
+  local oldest = call('ZRANGE', waiting, first, first + excess - 1)
+  local evicted = bury(key, oldest, at, string.sub(ARGV[7 * n - 4], 1, 8), '3')
+  return { other and 'elsewhere' or 'stored', position, evicted }
 end
-local excess = count + 1 - first - limit
-if excess <= 0 then
-  return other and { 'elsewhere', position, {} } or position
+
+local seen, counts = {}, {}
+for n, id in ipairs(ids) do
+  local key, claim, details = keys[n], claims[n], ARGV[7 * n]
+  local count = counts[key] or none_waits and 0 or redis.pcall('ZCARD', mailboxes[n])
+  if type(count) == 'table' then
+    answers[n] = count
+  elseif not known[n] and not seen[id] and #details == 27
+    and (not claim or string.sub(claim, 1, 8) == ARGV[7 * n - 2])
+    and count < tonumber(ARGV[7 * n - 1])
+    and (count == 0 or string.sub(details, 2, 2) == '-')
+  then
+    plain[#plain + 1] = n
+    if count == 0 then
+      fresh[#fresh + 1], fresh[#fresh + 2] = 0, key
+    end
+    counts[key] = count + 1
+  else
+    add()
+    local kept, answer = pcall(keep, n)
+    if not kept and type(answer) ~= 'table' then
+      answer = { err = answer }
+    end
+    answers[n] = answer
+    counts[key], none_waits = nil, false
+  end
+  seen[id] = true
 end
-local ids = call('ZRANGE', waiting, first, first + excess - 1)
-local evicted = bury(key, ids, ARGV[5], string.sub(ARGV[3], 1, 8), '3')
-return { other and 'elsewhere' or 'stored', position, evicted }
+add()
+return answers

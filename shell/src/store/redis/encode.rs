@@ -1,6 +1,6 @@
 //! Operations as commands to Redis.
 //!
-//! All but those on devices are one call of a script. Ids are 12 bytes, times that are kept are 8, both
+//! All but those on devices are one call of a script; appends and removals share calls. Ids are 12 bytes, times that are kept are 8, both
 //! big-endian; times that a script compares are decimal.
 
 use super::scripts::{Clock, Script, Scripts};
@@ -11,7 +11,7 @@ use steadfast_core::store::{
     Append, ClaimOp, DeadCursor, DeadFilter, DeadOp, DeviceOp, Manner, Node, Op, Promise, QueueOp,
     Retry, Session, SessionOp, Target,
 };
-use steadfast_core::time::Time;
+use steadfast_core::time::{Span, Time};
 
 /// The hash that tells on which connection a device was last seen.
 pub const DEVICE_LINKS: &str = "device:links";
@@ -69,14 +69,24 @@ impl Encoder {
 
     /// Appends the command for an operation.
     pub fn encode(&mut self, op: &Op, out: &mut Vec<u8>) {
+        self.encode_all([op], out);
+    }
+
+    /// Appends the one command for operations of a kind that [goes together](Together).
+    pub fn encode_all<'a>(&mut self, ops: impl IntoIterator<Item = &'a Op>, out: &mut Vec<u8>) {
+        let mut ops = ops.into_iter().peekable();
+        let Some(first) = ops.peek() else { return };
         let mut call = Call(&mut self.command);
         call.0.clear();
-        if let Op::Device(op) = op {
+        if let Op::Device(op) = first {
             call.device(op, self.incarnation);
         } else {
-            let script = script_of(op);
+            let script = script_of(first);
             call.arg("EVALSHA").arg(self.scripts.hash(script)).arg(1).arg(&self.base);
-            call.operation(op);
+            for op in ops {
+                debug_assert_eq!(script_of(op), script, "one script carries all of them out");
+                call.operation(op);
+            }
         }
         self.command.write_packed_command(out);
     }
@@ -97,6 +107,44 @@ impl Encoder {
 #[must_use]
 pub fn base(prefix: &str, tag: u32) -> String {
     format!("{prefix}:{{{tag}}}:")
+}
+
+/// Kinds of operations of which one call of a script carries out many. Its reply has a part for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Together {
+    /// [`Op::Append`].
+    Appends,
+    /// [`Op::Remove`].
+    Removals,
+}
+
+impl Together {
+    /// The kind of an operation, if it goes together with others.
+    #[must_use]
+    pub fn of(op: &Op) -> Option<Self> {
+        match script_of(op) {
+            Script::Append => Some(Self::Appends),
+            Script::Remove => Some(Self::Removals),
+            Script::Load
+            | Script::Retry
+            | Script::Bury
+            | Script::Expire
+            | Script::Renew
+            | Script::Claim
+            | Script::Release
+            | Script::DeadList
+            | Script::DeadRequeue
+            | Script::DeadPurge
+            | Script::QueueKeys
+            | Script::QueueMessages
+            | Script::QueuePurge
+            | Script::Totals
+            | Script::Find
+            | Script::SessionPut
+            | Script::SessionGet
+            | Script::Inspect => None,
+        }
+    }
 }
 
 /// The script that carries an operation out. Those on devices need none; what is called for them is
@@ -177,7 +225,10 @@ impl Call<'_> {
             Op::Load { key, max_messages, max_bytes } => {
                 self.key(key).arg(max_messages).arg(max_bytes);
             }
-            Op::Remove { key, ids } => self.key(key).ids(ids),
+            Op::Remove { key, ids } => {
+                let ids: Vec<u8> = ids.iter().flat_map(|id| id_bytes(*id)).collect();
+                self.key(key).arg(ids);
+            }
             Op::Retry { key, retries, epoch } => {
                 self.key(key).epoch(*epoch);
                 retries.iter().for_each(|retry| self.retry(retry));
@@ -216,25 +267,9 @@ impl Call<'_> {
 
     fn append(&mut self, append: &Append) {
         let Append { key, id, payload, accepted_at, expires_at, .. } = append;
-        let mut times = [0; 16];
-        times[..8].copy_from_slice(&accepted_at.as_micros().to_be_bytes());
-        times[8..].copy_from_slice(&expires_at.as_micros().to_be_bytes());
-        self.key(key).id(*id).arg(&times[..]).arg(&payload[..]).time(*accepted_at);
-        self.score(*expires_at);
-        match append.merge_within {
-            Some(span) => self.arg(span.as_micros()),
-            None => self.arg(""),
-        };
-        self.arg(append.limit);
-        match append.window_end {
-            Some(id) => self.id(id),
-            None => self.arg(""),
-        };
-        self.arg(append.spare);
-        self.arg(promise_mark(append.promise)).epoch(append.epoch);
-        if let Some(idempotency) = &append.idempotency {
-            self.arg(name_field(key, &idempotency.name)).time(*accepted_at + idempotency.window);
-        }
+        let times = [accepted_at, expires_at].map(|time| time.as_micros().to_be_bytes());
+        self.key(key).id(*id).arg([times.as_flattened(), payload].concat());
+        self.score(*expires_at).epoch(append.epoch).arg(append.limit).arg(details(append));
     }
 
     fn retry(&mut self, retry: &Retry) {
@@ -372,6 +407,23 @@ fn name_field(key: &Key, name: &str) -> Vec<u8> {
     field.extend_from_slice(key.as_bytes());
     field.extend_from_slice(name.as_bytes());
     field
+}
+
+/// What is seldom looked at of a message to keep.
+fn details(append: &Append) -> Vec<u8> {
+    let mut bytes = promise_mark(append.promise).as_bytes().to_vec();
+    bytes.push(if append.merge_within.is_some() { b'm' } else { b'-' });
+    let span = append.merge_within.map_or(0, Span::as_micros);
+    bytes.extend_from_slice(&span.to_be_bytes());
+    bytes.extend_from_slice(&append.spare.to_be_bytes());
+    bytes.push(if append.window_end.is_some() { b'w' } else { b'-' });
+    bytes.extend_from_slice(&append.window_end.map_or([0; 12], id_bytes));
+    if let Some(idempotency) = &append.idempotency {
+        let over = append.accepted_at + idempotency.window;
+        bytes.extend_from_slice(&over.as_micros().to_be_bytes());
+        bytes.extend_from_slice(&name_field(&append.key, &idempotency.name));
+    }
+    bytes
 }
 
 /// A session as it is kept: end, applied operations, deaths seen, the key's length, key, context.

@@ -9,10 +9,11 @@ use super::encode::Encoder;
 use super::pipeline::{Pipeline, Trouble};
 use super::report::Report;
 use crate::journal::{Journal, Trouble as Told};
-use crate::store::handoff::{Handoff, Taken};
+use crate::store::handoff::{Handoff, Taken, weight};
 use crate::store::health::{Batch, Health};
 use redis::Value;
 use std::io;
+use std::iter;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
@@ -193,12 +194,13 @@ impl Lane {
         self.report.health().update(|state| state.busy_since = Some(SystemTime::now()));
         let mut pipeline = Pipeline::default();
         self.out.clear();
-        for (id, op) in operations.take(OPERATIONS) {
-            pipeline.push(id, op, &mut self.encoder, &mut self.out);
-            if self.out.len() >= BYTES {
-                break;
-            }
-        }
+        let mut bytes = 0;
+        let next = || {
+            let next = (bytes < BYTES).then(|| operations.next()).flatten()?;
+            bytes += weight(&next.1);
+            Some(next)
+        };
+        pipeline.send(iter::from_fn(next).take(OPERATIONS), &mut self.encoder, &mut self.out);
         let outcome = self.exchange(&mut connection, &mut pipeline);
         if let Err(why) = &outcome {
             pipeline.lost(why);
@@ -237,9 +239,7 @@ impl Lane {
         if !unknown.is_empty() {
             self.server.load_scripts(connection, &self.encoder)?;
             self.out.clear();
-            for (id, op) in unknown {
-                pipeline.push(id, op, &mut self.encoder, &mut self.out);
-            }
+            pipeline.send(unknown, &mut self.encoder, &mut self.out);
             self.transfer(connection, pipeline)?;
             for (id, op) in pipeline.take_unknown() {
                 let why = format!("Redis lost the script for {} twice", op.kind());
