@@ -46,12 +46,17 @@ local function take(waiting, own)
 end
 
 for i = 1, #ARGV, 2 do
-  local key, n, own = ARGV[i], (i + 1) / 2, {}
-  local waiting = base .. 'waiting:' .. key
-  for at = 1, #ARGV[i + 1], 12 do
-    own[#own + 1] = string.sub(ARGV[i + 1], at, at + 11)
+  local key, text, n = ARGV[i], ARGV[i + 1], (i + 1) / 2
+  local waiting, own, taken = base .. 'waiting:' .. key, nil, nil
+  if #text == 12 then
+    own, taken = { text }, redis.pcall('ZREM', waiting, text)
+  else
+    own = {}
+    for at = 1, #text, 12 do
+      own[#own + 1] = string.sub(text, at, at + 11)
+    end
+    taken = take(waiting, own)
   end
-  local taken = take(waiting, own)
   answers[n] = 0
   if type(taken) == 'table' then
     answers[n] = taken
