@@ -55,7 +55,8 @@ pub enum Op {
     Bury {
         /// Whose mailbox.
         key: Key,
-        /// Which messages; those that are not waiting are left alone.
+        /// Which messages. Those that are not waiting are left alone; and for [`DeathReason::Ttl`] those
+        /// that do not expire by `at`: since a sweep listed them they were let wait again.
         ids: Vec<MessageId>,
         /// Why.
         reason: DeathReason,
@@ -66,7 +67,8 @@ pub enum Op {
         epoch: u64,
     },
     /// List messages whose time to live is over, oldest expiry first; answered with
-    /// [`Answer::Expired`]. Changes nothing: the core buries those that are not being delivered.
+    /// [`Answer::Expired`]. Changes nothing: the core buries those that are not being delivered. It
+    /// names no key, so answers about the listed ones may have overtaken it.
     Expire {
         /// Messages that expire at this time or before are listed.
         now: Time,

@@ -140,8 +140,8 @@ impl Model {
         }
     }
 
-    /// Turns those messages that wait for the key into dead letters; returns them in the order
-    /// given.
+    /// Turns those messages that wait for the key into dead letters, for their age those that have
+    /// expired; returns them in the order given.
     pub(super) fn bury(
         &mut self,
         key: &Key,
@@ -150,7 +150,11 @@ impl Model {
         reason: DeathReason,
     ) -> Vec<MessageId> {
         ids.retain(|id| {
-            let Some(message) = self.waiting.take(key, *id) else { return false };
+            let Some(message) = self.waiting.get(key, *id) else { return false };
+            if reason == DeathReason::Ttl && message.expires_at > at {
+                return false;
+            }
+            let message = self.waiting.take(key, *id).expect("it was just looked at");
             self.dead.bury(key, message, at, reason);
             self.counts.waiting -= 1;
             self.counts.dead += 1;

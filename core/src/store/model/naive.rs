@@ -393,6 +393,9 @@ impl Naive {
 
     fn bury(&mut self, key: &Key, id: MessageId, reason: DeathReason, at: Time) -> bool {
         let Some(it) = self.get(key, id, false) else { return false };
+        if reason == DeathReason::Ttl && it.letter.message.expires_at > at {
+            return false;
+        }
         it.is_dead = true;
         (it.letter.at, it.letter.reason) = (at, reason);
         self.deaths.push(key.clone());

@@ -169,7 +169,7 @@ fn dead_letters_are_listed_in_order_of_death() {
         "append 1 a                       => at 1
          append 2 b                       => at 2
          append 3 c key=other             => at 3
-         append 4 d                       => at 4
+         append 4 d expires=5             => at 4
          bury 4 9 at=5 reason=ttl         => buried 4
          bury 1 3 at=5                    => buried 1
          bury 3 at=3 key=other            => buried 3
@@ -209,12 +209,28 @@ fn requeue_restores_places_and_keeps_history() {
 }
 
 #[test]
+fn only_what_has_expired_is_buried_for_its_age() {
+    check(
+        "append 1 a expires=5             => at 1
+         append 2 b expires=6             => at 2
+         append 3 c expires=9             => at 3
+         expire at=6                      => expired 5/1 6/2
+         bury 1 at=6                      => buried 1
+         requeue 1 expires=20             => requeued 1
+         bury 1 2 3 at=6 reason=ttl       => buried 2
+         load                             => loaded 1 3, tail 3, deaths 2
+         bury 1 at=20 reason=ttl          => buried 1
+         bury 3 at=6 reason=tries         => buried 3",
+    );
+}
+
+#[test]
 fn purge_and_trim_drop_the_oldest() {
     let model = check(
         "append 1 a                       => at 1
-         append 2 b                       => at 2
+         append 2 b expires=3             => at 2
          append 3 c                       => at 3
-         append 4 d                       => at 4
+         append 4 d expires=1             => at 4
          bury 4 at=1 reason=ttl           => buried 4
          bury 3 at=2                      => buried 3
          bury 2 at=3 reason=ttl           => buried 2
@@ -290,7 +306,7 @@ fn clear_forgets_earlier_deaths() {
 fn find_tells_where_a_message_is() {
     check(
         "append 1 a                        => at 1
-         append 2 b name=n window=5 at=10  => at 2
+         append 2 b name=n window=5 at=10 expires=15 => at 2
          append 3 b name=m window=5 at=12 merge=5 => merged into 2
          retry 2 tries=3 not_before=20     => retried
          find 1                            => waiting 1 (0 tries)

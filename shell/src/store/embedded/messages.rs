@@ -320,6 +320,9 @@ impl Engine {
         for id in ids {
             let mailbox = Self::mailbox(&mut self.mailboxes, &self.disk, key)?;
             let Some(index) = mailbox.index(id) else { continue };
+            if reason == DeathReason::Ttl && mailbox.entries[index].place.expires_at > at {
+                continue;
+            }
             let place = mailbox.entries.remove(index).expect("its index was just found").place;
             mailbox.deaths += 1;
             let deaths = mailbox.deaths;

@@ -3,7 +3,8 @@
 //! A cluster has 16384 slots, and one script can only use keys of one of them. So everything is kept
 //! in [`COUNT`] shards, each of which is in a slot of its own and complete in itself: a key's hash says
 //! which one it is in. A single server has one shard. What is about all keys is asked of every shard,
-//! and the answers are put together here; no I/O.
+//! and the answers are put together here, behind answers about single keys that were asked later; no
+//! I/O.
 
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
