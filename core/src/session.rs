@@ -188,6 +188,12 @@ impl Linked {
         Acked::Below { mark, bytes }
     }
 
+    /// Forgets what was written: the mailbox's window begins anew. What of it waits still is written
+    /// again, and its acknowledgement counts then.
+    pub(crate) fn restart(&mut self) {
+        self.sent.clear();
+    }
+
     /// How many messages await their acknowledgement.
     pub(crate) fn unacknowledged(&self) -> u32 {
         let count = self.sent.iter().filter(|sent| !sent.acked).count();

@@ -293,7 +293,11 @@ impl Gateway {
         for index in 0..self.registry.get(slot).conns.len() {
             let id = self.registry.get(slot).conns[index];
             self.binding_mut(id).restart(end);
-            self.conn_mut(id).expect("a mailbox lists open connections").pings.disclaim();
+            let conn = self.conn_mut(id).expect("a mailbox lists open connections");
+            conn.pings.disclaim();
+            if let Some(link) = &mut conn.link {
+                link.restart();
+            }
         }
     }
 

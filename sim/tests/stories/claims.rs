@@ -198,6 +198,47 @@ fn a_key_that_is_freed_while_it_is_asked_for() {
 }
 
 #[test]
+fn a_key_that_is_lost_when_its_last_connection_is_gone() {
+    story("a_key_that_is_lost_when_its_last_connection_is_gone", shared(), |world| {
+        let a = settled_client(world, "5");
+        let backend = world.pusher();
+        claim_elsewhere_unnoticed(world, "5");
+        world.note("The store answers late: neither the push nor the claim that is looked after.");
+        world.store = Store::Slow;
+        world.push(backend, "5", "one");
+        world.tell(Event::Noticed(Notice::Missed));
+        world.wait_ms(20);
+        world.note("The client is gone by then. The push tells that the key is lost: to nobody.");
+        world.drop_conn(a);
+        world.answer();
+        world.set_store(Store::Prompt);
+        world.note("Another client comes, and takes the key.");
+        settled_client(world, "5");
+    });
+}
+
+#[test]
+fn a_link_comes_back_to_a_node() {
+    story("a_link_comes_back_to_a_node", shared(), |world| {
+        let a = world.connect_link();
+        world.text(a, r#"{"type":"hello","key":"5"}"#);
+        world.wait_ms(100);
+        let backend = world.pusher();
+        world.push(backend, "5", "one");
+        world.push(backend, "5", "two");
+        world.note("Another node has the key for a while, and delivers neither.");
+        let epoch = claim_elsewhere(world, "5");
+        release_elsewhere(world, "5", epoch);
+        world.wait_ms(50);
+        world.note("Both are written again: what was not acknowledged then is awaited now.");
+        world.text(a, r#"{"type":"ack","id":"1-1"}"#);
+        world.text(a, r#"{"type":"ack","id":"1-2"}"#);
+        world.push(backend, "5", "three");
+        world.text(a, r#"{"type":"ack","id":"1-3"}"#);
+    });
+}
+
+#[test]
 fn two_pages_on_two_nodes_do_not_fight() {
     story("two_pages_on_two_nodes_do_not_fight", shared(), |world| {
         let a = settled_client(world, "5");
