@@ -19,6 +19,10 @@ pub enum Sabotage {
     TakeoverForgets,
     /// The store is told to forget what is confirmed only once: not again when that fails.
     RemovalGivenUp,
+    /// A key that another node has taken is served on.
+    ServesTaken,
+    /// What was being delivered when another node took the key is delivered on once it is back.
+    WindowKept,
 }
 
 impl Gateway {

@@ -4,7 +4,7 @@ use crate::direct::{self, Outcome, Watch};
 use crate::schedule::{Schedule, Tier};
 use crate::turmoil;
 
-/// Plays a schedule once. Sabotage is for the Direct tier alone.
+/// Plays a schedule once. Each sabotage is for one of the tiers.
 #[must_use]
 pub fn once(schedule: &Schedule, watch: &Watch) -> Outcome {
     match schedule.tier {

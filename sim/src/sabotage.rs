@@ -86,6 +86,8 @@ pub enum Sabotage {
     LinkHasty,
     /// Links give up by themselves.
     LinkGivesUp,
+    /// A gateway does not hear what others store for its keys, and does not look for it either.
+    LostWake,
 }
 
 impl Sabotage {
@@ -129,6 +131,13 @@ impl Sabotage {
         (Self::SeenForgotten, &[Oracle::Once], 50),
         (Self::LinkHasty, &[Oracle::Link], 50),
         (Self::LinkGivesUp, &[Oracle::Link], 50),
+    ];
+
+    /// Those of gateways that share a store, with the same, for the worlds with real bytes.
+    pub const SHARED: &[(Self, &[Oracle], u64)] = &[
+        (Self::LostWake, &[Oracle::Delivery, Oracle::Death], 100),
+        (Self::Core(Broken::ServesTaken), &[Oracle::Claims], 100),
+        (Self::Core(Broken::WindowKept), &[Oracle::Confirmation], 100),
     ];
 
     /// The sabotage's name on the command line.

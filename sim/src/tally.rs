@@ -208,6 +208,11 @@ names!(FAULTS, fault(value: &Delivered) {
     "fault leapt" => Delivered::Leapt,
     "fault reordered" => Delivered::Reordered,
     "fault chopped" => Delivered::Chopped,
+    "fault redis cut off" => Delivered::RedisCutOff,
+    "fault redis cut off one way" => Delivered::RedisCutOffOneWay,
+    "fault redis crashed" => Delivered::RedisCrashed,
+    "fault redis was loading" => Delivered::RedisWasLoading,
+    "fault notices reset" => Delivered::NoticesReset,
 });
 
 names!(REPORTS, report(value: &Report) {
@@ -230,11 +235,6 @@ const SEEN_BEFORE: &str = "link message seen before";
 /// What need not occur in any world, and why; what is named here and does occur is a mistake in this
 /// table.
 const EXEMPT: &[(&str, &str)] = &[
-    ("event stored elsewhere", "these worlds have one gateway"),
-    ("event noticed", "these worlds have one gateway"),
-    ("record taken elsewhere", "these worlds have one gateway"),
-    ("record lease lost", "these worlds have one gateway"),
-    ("record lease held", "these worlds have one gateway"),
     ("close context too large", "the contexts of these worlds are small"),
     ("close op out of order", "links count their ops"),
     ("link op refused", "no link of these worlds has so many ops"),
@@ -245,8 +245,19 @@ const EXEMPT: &[(&str, &str)] = &[
 ];
 
 /// The same for the worlds of the Direct tier.
-const EXEMPT_DIRECT: &[(&str, &str)] =
-    &[("fault chopped", "the Direct tier has no bytes; the other tier chops them")];
+const EXEMPT_DIRECT: &[(&str, &str)] = &[
+    ("fault chopped", "the Direct tier has no bytes; the other tier chops them"),
+    ("event stored elsewhere", "these worlds have one gateway"),
+    ("event noticed", "these worlds have one gateway"),
+    ("record taken elsewhere", "these worlds have one gateway"),
+    ("record lease lost", "these worlds have one gateway"),
+    ("record lease held", "these worlds have one gateway"),
+    ("fault redis cut off", "no gateways share a store in this tier"),
+    ("fault redis cut off one way", "no gateways share a store in this tier"),
+    ("fault redis crashed", "no gateways share a store in this tier"),
+    ("fault redis was loading", "no gateways share a store in this tier"),
+    ("fault notices reset", "no gateways share a store in this tier"),
+];
 
 /// The same for the worlds of the Turmoil tier.
 const EXEMPT_TURMOIL: &[(&str, &str)] = &[
@@ -259,7 +270,6 @@ const EXEMPT_TURMOIL: &[(&str, &str)] = &[
     ("event duplicate", "lines have no names"),
     ("event conflict", "lines have no names"),
     ("record duplicate", "lines have no names"),
-    ("record withdrawn", "so late a confirmation is too rare; the direct worlds have it"),
 ];
 
 /// What need not occur in the worlds of a tier, and why.

@@ -43,6 +43,7 @@ fn setup() -> Setup {
     let names = peers.iter().map(|peer| format!("{}-network", peer.name));
     Setup {
         gateways: 1,
+        lease: None,
         sites: names.collect(),
         clients: peers.iter().enumerate().map(client).collect(),
         keys: vec!["77".to_owned()],

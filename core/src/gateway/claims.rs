@@ -18,6 +18,7 @@ use crate::id::{Key, OpId};
 use crate::mailbox::{Before, Claim, Freshness, KeyState};
 use crate::operations::Pending;
 use crate::record::{ConnRecord, Record, StoreRecord};
+use crate::sabotage::Sabotage;
 use crate::store::{ClaimAnswer, ClaimOp, Manner, Node, Notice, Op};
 use crate::time::{Span, Time};
 
@@ -69,7 +70,8 @@ impl Gateway {
         let Lease { until, term, .. } = self.lease;
         let held_in = match self.registry.get(slot).claim {
             Claim::Held { term, .. } | Claim::Asked { before: Before::Here { term }, .. } => term,
-            Claim::None | Claim::Asked { .. } | Claim::Lost { .. } => return false,
+            Claim::Lost { .. } => return self.sabotaged(Sabotage::ServesTaken),
+            Claim::None | Claim::Asked { .. } => return false,
         };
         held_in == term && self.now < until
     }
@@ -227,7 +229,7 @@ impl Gateway {
                 if mailbox.conns.is_empty() {
                     return self.release_key(slot);
                 }
-                if previous != last {
+                if previous != last && !self.sabotaged(Sabotage::WindowKept) {
                     self.forget_what_was_held(slot);
                 }
                 self.mailbox(slot).fall_behind();

@@ -51,9 +51,11 @@ pub(super) fn run(replay: &Replay) -> io::Result<Verdict> {
 
 /// The sabotage of this name.
 pub(super) fn named(name: &str) -> io::Result<Sabotage> {
-    let found = Sabotage::ALL.iter().find(|(sabotage, ..)| sabotage.name() == name);
+    let mut all = Sabotage::ALL.iter().chain(Sabotage::SHARED);
+    let found = all.find(|(sabotage, ..)| sabotage.name() == name);
     found.map(|(sabotage, ..)| *sabotage).ok_or_else(|| {
-        let names: Vec<_> = Sabotage::ALL.iter().map(|(sabotage, ..)| sabotage.name()).collect();
+        let all = Sabotage::ALL.iter().chain(Sabotage::SHARED);
+        let names: Vec<_> = all.map(|(sabotage, ..)| sabotage.name()).collect();
         io::Error::other(format!("there is no sabotage {name}: it is one of {}", names.join(", ")))
     })
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::ops::ControlFlow;
 use steadfast_sim::direct::{self, Watch};
 use steadfast_sim::oracle::Oracle;
+use steadfast_sim::play;
 use steadfast_sim::sabotage::Sabotage;
 use steadfast_sim::schedule::{Schedule, Tier};
 
@@ -16,9 +17,11 @@ pub(super) fn run(jobs: usize, only: Option<&str>) -> io::Result<Verdict> {
     let only = only.map(replay::named).transpose()?;
     let mut good = canary_fails();
     let chosen = |sabotage| only.is_none_or(|only| only == sabotage);
-    for (sabotage, oracles, within) in Sabotage::ALL {
-        if chosen(*sabotage) {
-            good &= catch(*sabotage, oracles, *within, jobs);
+    for (tier, list) in [(Tier::Direct, Sabotage::ALL), (Tier::Turmoil, Sabotage::SHARED)] {
+        for (sabotage, oracles, within) in list {
+            if chosen(*sabotage) {
+                good &= catch(tier, *sabotage, oracles, *within, jobs);
+            }
         }
     }
     Ok(Verdict::of(good))
@@ -38,13 +41,18 @@ fn canary_fails() -> bool {
 }
 
 /// The first seed in which one of the oracles notices.
-fn catch(sabotage: Sabotage, oracles: &[Oracle], within: u64, jobs: usize) -> bool {
+fn catch(tier: Tier, sabotage: Sabotage, oracles: &[Oracle], within: u64, jobs: usize) -> bool {
     let watch = Watch { judged: true, sabotage: Some(sabotage), ..Watch::default() };
     let (mut first, mut others) = (None, Vec::new());
     pool::each(
         0..within,
         jobs,
-        |seed| direct::play(&Schedule::draw(seed, Tier::Direct), &watch).violation,
+        |seed| {
+            let schedule = Schedule::draw(seed, tier);
+            // What breaks only gateways that share a store is looked for where some do.
+            let concerned = tier == Tier::Direct || schedule.world.lease.is_some();
+            concerned.then(|| play::once(&schedule, &watch).violation).flatten()
+        },
         |seed, violation| {
             let Some(violation) = violation else { return ControlFlow::Continue(()) };
             if !oracles.contains(&violation.oracle) {

@@ -74,6 +74,8 @@ pub enum Oracle {
     /// A session is resumed while it lives, its ops are applied once and in order, and losses are
     /// told.
     Session,
+    /// Where gateways share a store, only the one that holds a key decides about it.
+    Claims,
     /// A seed decides everything.
     Determinism,
 }
@@ -100,6 +102,7 @@ impl Oracle {
             Self::Once => "once",
             Self::Link => "link",
             Self::Session => "session",
+            Self::Claims => "claims",
             Self::Determinism => "determinism",
         }
     }

@@ -16,6 +16,5 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-#[cfg(test)]
-use frame::Frames;
+pub(crate) use frame::Frames;
 pub use server::{Refusal, Server};

@@ -6,6 +6,7 @@ use super::request::operations;
 use crate::disk::{Disk, Wreck};
 use redis::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use steadfast_core::store::{Answer, Op};
 use steadfast_core::time::Time;
 use steadfast_shell::store::redis::encode::{Together, UNLINK, channel};
 use steadfast_shell::store::redis::scripts::{Clock, Script, Scripts};
@@ -32,6 +33,8 @@ pub struct Server {
     /// The number of the last connection, over all runs.
     last_peer: u64,
     refusal: Option<Refusal>,
+    /// What was carried out since somebody asked, if that is noted.
+    done: Option<Vec<(Op, Answer)>>,
 }
 
 /// What survives a crash.
@@ -82,6 +85,7 @@ impl Server {
             run: Run::default(),
             last_peer: 0,
             refusal: None,
+            done: None,
         }
     }
 
@@ -95,6 +99,16 @@ impl Server {
     /// Whether it refuses what it is told from now on.
     pub fn refuse(&mut self, refusal: Option<Refusal>) {
         self.refusal = refusal;
+    }
+
+    /// Whether it notes what it carries out.
+    pub fn note_done(&mut self, notes: bool) {
+        self.done = notes.then(Vec::new);
+    }
+
+    /// What it has carried out since the last call.
+    pub fn take_done(&mut self) -> Vec<(Op, Answer)> {
+        self.done.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// What it keeps.
@@ -324,7 +338,12 @@ impl Server {
             reply.array(operations.len());
         }
         for op in operations {
-            reply.answer(self.kept.store.apply(op));
+            let noted = self.done.is_some().then(|| op.clone());
+            let answer = self.kept.store.apply(op);
+            if let (Some(done), Some(op)) = (&mut self.done, noted) {
+                done.push((op, answer.clone()));
+            }
+            reply.answer(answer);
         }
     }
 

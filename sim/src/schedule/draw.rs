@@ -24,6 +24,7 @@ pub(super) fn schedule(seed: u64, tier: Tier) -> Schedule {
     let families = draw_families(&mut rng, tier);
     let mut world = WorldSpec::draw(&mut rng, &families, tier);
     world.add_links(seed, &families);
+    let families = draw_sharing(seed, families, &mut world);
     let clients = (0..).map(Actor::Client).take(world.clients.len());
     let back_ends = (0..world.back_ends).map(Actor::BackEnd);
     let gateways = (0..world.gateways).map(Actor::Gateway);
@@ -59,6 +60,24 @@ fn draw_families(rng: &mut ChaCha8Rng, tier: Tier) -> BTreeSet<Family> {
         .collect();
     if families.is_empty() {
         families.insert(Family::Reset);
+    }
+    families
+}
+
+/// Half of the worlds with several gateways have one store for all of them. What is drawn for it comes
+/// from a stream of its own.
+fn draw_sharing(
+    seed: u64,
+    mut families: BTreeSet<Family>,
+    world: &mut WorldSpec,
+) -> BTreeSet<Family> {
+    let mut rng = Actor::Store.stream(seed, Stream::World);
+    if world.gateways == 1 || rng.random_bool(0.5) {
+        return families;
+    }
+    world.lease = Some(rng.random_range(2_000..6_000));
+    if !families.is_empty() {
+        families.extend(Family::SHARED.into_iter().filter(|_| rng.random_bool(0.4)));
     }
     families
 }
@@ -145,6 +164,10 @@ impl Draw<'_> {
         self.some(Family::StrayPong, 6, |rng| OpKind::StrayPong(rng.random_range(0..12)));
         self.some(Family::SlowReader, 2, |rng| OpKind::ReadSlowly(rng.random_range(100..9_000)));
         self.some(Family::Malformed, 1, |_| OpKind::Binary);
+        self.some(Family::Move, 3, |rng| OpKind::Move {
+            cut: rng.random_range(500..8_000),
+            back: rng.random_bool(0.7),
+        });
     }
 
     /// Pushes one by one, and in bursts.
@@ -280,6 +303,12 @@ impl Draw<'_> {
         self.some(Family::StoreReadOnly, 2, |rng| {
             OpKind::Trouble(Trouble::ReadOnly, rng.random_range(500..8_000))
         });
+        self.some(Family::RedisCrash, 2, |rng| OpKind::Crash {
+            how: Crash::Process,
+            down: rng.random_range(100..5_000),
+            back: 0,
+        });
+        self.some(Family::LostNotices, 8, |_| OpKind::Reset);
     }
 
     fn gateway(&mut self) {
@@ -295,6 +324,13 @@ impl Draw<'_> {
         });
         self.some(Family::Bounce, 1, |rng| OpKind::Shutdown(rng.random_range(1_500..5_000)));
         self.some(Family::Stall, 3, |rng| OpKind::Stall(rng.random_range(200..20_000)));
+        self.some(Family::RedisPartition, 2, |rng| {
+            OpKind::Cut(Direction::Both, rng.random_range(200..12_000))
+        });
+        self.some(Family::RedisOneWay, 2, |rng| {
+            let ways = [Direction::ToGateway, Direction::ToClient];
+            OpKind::Cut(ways[rng.random_range(0..2)], rng.random_range(200..12_000))
+        });
     }
 
     fn operator(&mut self) {

@@ -60,11 +60,22 @@ pub enum Family {
     Chop,
     /// Operators drop what waits, and let the dead wait again.
     Operators,
+    /// Gateways are cut off from the Redis that they share.
+    RedisPartition,
+    /// The same, one way.
+    RedisOneWay,
+    /// The Redis that gateways share crashes and starts again.
+    RedisCrash,
+    /// The connections break on which Redis tells gateways what others did.
+    LostNotices,
+    /// Clients are cut off from one gateway and come to another, which the first is not told: its
+    /// sockets stay half-open.
+    Move,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 32] = [
         Self::Partition,
         Self::OneWayPartition,
         Self::Hold,
@@ -92,13 +103,23 @@ impl Family {
         Self::Leap,
         Self::Chop,
         Self::Operators,
+        Self::RedisPartition,
+        Self::RedisOneWay,
+        Self::RedisCrash,
+        Self::LostNotices,
+        Self::Move,
     ];
 
-    /// Whether worlds of this tier can have it.
+    /// Those of worlds in which gateways share a Redis, and of no others.
+    pub const SHARED: [Self; 5] =
+        [Self::RedisPartition, Self::RedisOneWay, Self::RedisCrash, Self::LostNotices, Self::Move];
+
+    /// Whether every world of this tier can have it.
     #[must_use]
     pub fn exists_in(self, tier: Tier) -> bool {
         (self != Self::Chop || tier == Tier::Turmoil)
             && (self != Self::Operators || tier == Tier::Direct)
+            && !Self::SHARED.contains(&self)
     }
 }
 
@@ -171,11 +192,21 @@ pub enum Delivered {
     Reordered,
     /// A write was chopped.
     Chopped,
+    /// Bytes between a gateway and its Redis were lost, both ways.
+    RedisCutOff,
+    /// Bytes of one direction only were lost.
+    RedisCutOffOneWay,
+    /// Redis ended without warning.
+    RedisCrashed,
+    /// Redis was asked while it still read its data.
+    RedisWasLoading,
+    /// A connection on which Redis tells what other gateways did was reset.
+    NoticesReset,
 }
 
 impl Delivered {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 38] = [
         Self::Partitioned,
         Self::PartitionedOneWay,
         Self::Held,
@@ -209,5 +240,10 @@ impl Delivered {
         Self::Leapt,
         Self::Reordered,
         Self::Chopped,
+        Self::RedisCutOff,
+        Self::RedisCutOffOneWay,
+        Self::RedisCrashed,
+        Self::RedisWasLoading,
+        Self::NoticesReset,
     ];
 }

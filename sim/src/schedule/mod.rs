@@ -64,9 +64,9 @@ pub enum Actor {
     Client(u32),
     /// A back end.
     BackEnd(u32),
-    /// A gateway's process.
+    /// A gateway's process, and its way to a Redis that gateways share.
     Gateway(u32),
-    /// The storage.
+    /// The storage, and the process and connections of one that gateways share.
     Store,
     /// The wall clock of all gateways.
     Clock,
@@ -96,6 +96,13 @@ pub enum OpKind {
     ReadSlowly(u64),
     /// The client's network loses everything for this time; later the connection is reset.
     Cut(Direction, u64),
+    /// The client is cut off from its gateway alone, and goes to the next one.
+    Move {
+        /// For how long it is cut off.
+        cut: u64,
+        /// Whether it comes back after that.
+        back: bool,
+    },
     /// The client's network holds everything back for this time, and then delivers it.
     Hold(u64),
     /// The client sends a pong that answers no ping of ours, with this counter.

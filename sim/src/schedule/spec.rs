@@ -33,6 +33,10 @@ pub struct WorldSpec {
     pub clients: Vec<ClientSpec>,
     /// The gateways' settings that differ from the defaults.
     pub settings: Settings,
+    /// The gateways share a Redis, and hold keys under leases of so many milliseconds. Otherwise each
+    /// has a store of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<u64>,
     /// When the last operation may happen; the world heals after it. In microseconds.
     pub heal_at: u64,
 }
@@ -271,7 +275,7 @@ impl WorldSpec {
             // A page's next message has to come before its pong is overdue.
             settings.pong_timeout = settings.pong_timeout.max(settings.idle_timeout / 3 + 1_000);
         }
-        Self { gateways, back_ends: 2, keys, clients, settings, heal_at: 62_000_000 }
+        Self { gateways, back_ends: 2, keys, clients, settings, lease: None, heal_at: 62_000_000 }
     }
 
     /// Clients of the link protocol come to a part of the worlds: to keys of their own, and, where not

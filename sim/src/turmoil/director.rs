@@ -5,12 +5,17 @@
 //! The world ends when no store holds a waiting message and every line is answered, or fails when
 //! that takes too long.
 
+mod rest;
+
 use super::START;
 use super::backend::{BackendHost, BackendOp, work};
 use super::client::{Surroundings, Whim};
 use super::ends::{Breach, Ends};
 use super::gateway::{Machine, Parts, serve};
 use super::plan::{ClientSetup, Host, Op, OpKind, Plan, Pongs, Setup, Speaks};
+use super::redis;
+use super::reports::{disk_report, redis_report};
+use super::shares::Shares;
 use super::site::{Site, SiteOp, live};
 use super::tally::Tally;
 use super::timeline::{Keep, Kind, Line, Timeline};
@@ -18,7 +23,8 @@ use super::translate::translate;
 use super::watch::{By, Watch};
 use super::wire::Meters;
 use crate::oracle::{Oracle, Violation};
-use crate::schedule::{Delivered, Push, Schedule, Trouble as DiskTrouble};
+use crate::sabotage::Sabotage;
+use crate::schedule::{Delivered, Schedule};
 use crate::tally;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +32,7 @@ use std::panic;
 use std::rc::Rc;
 use std::sync::Once;
 use std::time::{Duration, UNIX_EPOCH};
+use steadfast_core::config::{Config, Sharing};
 use steadfast_core::id::Key;
 use steadfast_core::time::Span;
 use turmoil::{Builder, Sim};
@@ -63,18 +70,28 @@ pub struct Outcome {
 /// Runs the world of a schedule to its end. Without judges there is only its hash.
 #[must_use]
 pub fn run(schedule: &Schedule, keep: Keep, judged: bool) -> Outcome {
+    run_sabotaged(schedule, keep, judged, None)
+}
+
+/// The same with gateways that are broken on purpose.
+pub(super) fn run_sabotaged(
+    schedule: &Schedule,
+    keep: Keep,
+    judged: bool,
+    sabotage: Option<Sabotage>,
+) -> Outcome {
     let by = if judged { By::Oracles(schedule) } else { By::Nobody };
-    direct(&translate(schedule), by, keep)
+    direct(&translate(schedule), by, keep, sabotage)
 }
 
 /// Runs a story: the world as far as its plan goes.
 #[must_use]
 pub fn tell(plan: &Plan) -> Outcome {
-    direct(plan, By::Reader, Keep::Lines)
+    direct(plan, By::Reader, Keep::Lines, None)
 }
 
-fn direct(plan: &Plan, by: By, keep: Keep) -> Outcome {
-    let mut director = Director::new(plan, by, keep);
+fn direct(plan: &Plan, by: By, keep: Keep, sabotage: Option<Sabotage>) -> Outcome {
+    let mut director = Director::new(plan, by, keep, sabotage);
     let violation = with_panics_caught(|| director.run(plan));
     director.end(violation)
 }
@@ -127,6 +144,8 @@ struct Director {
     machines: Vec<Rc<Machine>>,
     sites: Vec<Rc<Site>>,
     backends: Vec<Rc<BackendHost>>,
+    /// The store that the gateways share.
+    redis: Option<Rc<redis::Machine>>,
     /// All clients, the collectors last: one for every key and gateway.
     clients: Vec<ClientSetup>,
     troubles: BTreeMap<(Host, Host), Trouble>,
@@ -136,10 +155,13 @@ struct Director {
     ends: Ends,
     meters: Meters,
     watch: Watch,
+    /// Whether everything works, and nobody else judges that: of a world with a shared store.
+    clean: bool,
+    sabotage: Option<Sabotage>,
 }
 
 impl Director {
-    fn new(plan: &Plan, by: By, keep: Keep) -> Self {
+    fn new(plan: &Plan, by: By, keep: Keep, sabotage: Option<Sabotage>) -> Self {
         let setup = plan.setup.clone();
         let tally = Tally::default();
         let mut director = Self {
@@ -147,6 +169,7 @@ impl Director {
             machines: Vec::new(),
             sites: Vec::new(),
             backends: Vec::new(),
+            redis: None,
             clients: everybody(&setup),
             troubles: BTreeMap::new(),
             down: BTreeSet::new(),
@@ -155,20 +178,42 @@ impl Director {
             ends: Ends::new(setup.config.bind),
             watch: Watch::new(by, tally.clone()),
             delivered: tally,
+            clean: matches!(by, By::Oracles(schedule) if schedule.is_clean())
+                && setup.lease.is_some(),
+            sabotage,
             setup,
         };
+        if let (By::Oracles(_), Some(lease)) = (by, director.setup.lease) {
+            let keys = director.setup.keys.iter().map(|key| Key::new(key.as_str())).collect();
+            director.watch.judge_shares(Shares::new(director.ends.clone(), keys, lease));
+        }
+        if director.setup.lease.is_some() {
+            director.add_redis(plan.seed);
+        }
         director.add_gateways(plan.seed);
         director.add_sites(plan.seed);
         director.add_backends();
         director
     }
 
+    fn add_redis(&mut self, seed: u64) {
+        let slow = self.setup.config.store_timeout.times(2);
+        let (meters, delivered) = (self.meters.roomy(), self.delivered.clone());
+        let machine = redis::Machine::new(seed, slow, meters, delivered, self.watch.clone());
+        let machine = Rc::new(machine);
+        let software = Rc::clone(&machine);
+        self.sim.host(redis::NAME, move || redis::serve(Rc::clone(&software)));
+        self.redis = Some(machine);
+    }
+
     fn add_gateways(&mut self, seed: u64) {
         for index in 0..self.setup.gateways {
             let name = gateway_name(&self.setup, index);
+            let sharing =
+                self.setup.lease.map(|lease| Sharing { node: name.as_str().into(), lease });
             let parts = Parts {
                 index,
-                config: self.setup.config.clone(),
+                config: Config { sharing, ..self.setup.config.clone() },
                 seed: seed.wrapping_mul(31).wrapping_add(index as u64),
                 clock: START,
                 meters: self.meters.clone(),
@@ -176,6 +221,8 @@ impl Director {
                 key: self.narrowed(),
                 delivered: self.delivered.clone(),
                 watch: self.watch.clone(),
+                redis: self.redis.is_some().then_some(redis::NAME),
+                sabotage: self.sabotage,
             };
             let machine = Rc::new(Machine::new(&name, parts));
             let software = Rc::clone(&machine);
@@ -271,6 +318,9 @@ impl Director {
             let passed = self.now() - mended;
             if passed >= COLLECT && !collected {
                 collected = true;
+                if let Some(what) = self.overlooked() {
+                    return Some(self.violation(Breach { oracle: Oracle::Delivery, what }));
+                }
                 self.collect();
             }
             if !expired && self.waits_only_for_nobody() {
@@ -370,6 +420,15 @@ impl Director {
                 self.machines[*gateway].drive.borrow_mut().set_trouble(*trouble);
                 self.machines[*gateway].wake();
             }
+            OpKind::Redis(trouble) => {
+                self.world(redis::NAME, redis_report(*trouble));
+                self.redis().set_trouble(*trouble);
+            }
+            OpKind::CrashRedis => self.crash(Host::Redis),
+            OpKind::ResetNotices => {
+                self.world(redis::NAME, "resets the connections on which it tells notices");
+                self.redis().reset_subscribers();
+            }
             OpKind::Stop(gateway) => {
                 if !self.down.contains(&Host::Gateway(*gateway)) {
                     self.delivered.count(Delivered::Stopped);
@@ -385,6 +444,7 @@ impl Director {
                     Host::Gateway(index) => self.machines[*index].chop.set(*on),
                     Host::Site(index) => self.sites[*index].around.chop.set(*on),
                     Host::Backend(index) => self.backends[*index].around.chop.set(*on),
+                    Host::Redis => self.redis().chop.set(*on),
                 }
             }
         }
@@ -404,14 +464,21 @@ impl Director {
             Host::Gateway(index) => gateway_name(&self.setup, index),
             Host::Site(index) => self.sites[index].name.clone(),
             Host::Backend(index) => self.backends[index].name.clone(),
+            Host::Redis => redis::NAME.to_owned(),
         }
+    }
+
+    fn redis(&self) -> &redis::Machine {
+        self.redis.as_ref().expect("only what there is has troubles")
     }
 
     fn everyone_but(&self, host: Host) -> Vec<Host> {
         let gateways = (0..self.machines.len()).map(Host::Gateway);
         let sites = (0..self.sites.len()).map(Host::Site);
         let backends = (0..self.backends.len()).map(Host::Backend);
-        gateways.chain(sites).chain(backends).filter(|other| *other != host).collect()
+        let redis = self.redis.iter().map(|_| Host::Redis);
+        let everyone = gateways.chain(sites).chain(backends).chain(redis);
+        everyone.filter(|other| *other != host).collect()
     }
 
     fn trouble(&mut self, a: Host, b: Host, trouble: Trouble) {
@@ -420,14 +487,18 @@ impl Director {
         }
         self.mend(a, b);
         let (from, to) = (self.name(a), self.name(b));
+        let of_redis = a == Host::Redis || b == Host::Redis;
         let (fault, what) = match trouble {
             Trouble::Cut => {
                 self.sim.partition(from.as_str(), to.as_str());
-                (Delivered::Partitioned, "is cut off from")
+                let plain = if of_redis { Delivered::RedisCutOff } else { Delivered::Partitioned };
+                (plain, "is cut off from")
             }
             Trouble::OneWay => {
                 self.sim.partition_oneway(from.as_str(), to.as_str());
-                (Delivered::PartitionedOneWay, "does not get through to")
+                let redis = Delivered::RedisCutOffOneWay;
+                let plain = if of_redis { redis } else { Delivered::PartitionedOneWay };
+                (plain, "does not get through to")
             }
             Trouble::Held => {
                 self.sim.hold(from.as_str(), to.as_str());
@@ -485,7 +556,9 @@ impl Director {
 
     fn crash(&mut self, host: Host) {
         if !self.down.contains(&host) {
-            self.delivered.count(Delivered::ProcessCrashed);
+            if host != Host::Redis {
+                self.delivered.count(Delivered::ProcessCrashed);
+            }
             self.go_down(host, "crashes");
         }
     }
@@ -495,8 +568,10 @@ impl Director {
         self.world(&name, what);
         self.down.insert(host);
         self.sim.crash(name.as_str());
-        if let Host::Gateway(index) = host {
-            self.machines[index].crash(self.now());
+        match host {
+            Host::Gateway(index) => self.machines[index].crash(self.now()),
+            Host::Redis => self.redis().crash(self.now()),
+            Host::Site(_) | Host::Backend(_) => {}
         }
     }
 
@@ -517,138 +592,6 @@ impl Director {
         }
         self.world(&name, "starts again");
         self.sim.bounce(name.as_str());
-    }
-
-    // How it ends.
-
-    fn mend_everything(&mut self) {
-        let troubles: Vec<_> = self.troubles.keys().copied().collect();
-        for (a, b) in troubles {
-            self.mend(a, b);
-        }
-        for host in self.down.clone() {
-            self.restart(host, Span::ZERO);
-        }
-        for machine in &self.machines {
-            machine.drive.borrow_mut().set_trouble(None);
-            machine.chop.set(false);
-            machine.unstall();
-        }
-        for site in &self.sites {
-            site.around.chop.set(false);
-        }
-        for backend in &self.backends {
-            backend.around.chop.set(false);
-        }
-        for client in 0..self.setup.clients.len() {
-            self.client(client, Whim::Read);
-            self.client(client, Whim::Start);
-        }
-        self.world("world", "everything is mended");
-    }
-
-    /// Sends a client for whatever still waits.
-    fn collect(&mut self) {
-        let first = self.setup.clients.len();
-        for (index, client) in self.clients.iter().enumerate().skip(first) {
-            let Some(key) = client.key else { continue };
-            let key = Key::new(self.setup.keys[key].as_str());
-            let disk = self.machines[client.gateway].drive.borrow();
-            if disk.disk.model().waiting(&key).next().is_some() {
-                self.client(index, Whim::Start);
-            }
-        }
-    }
-
-    fn waiting(&self) -> u64 {
-        let counts =
-            self.machines.iter().map(|machine| machine.drive.borrow().disk.model().counts());
-        counts.map(|counts| counts.waiting).sum()
-    }
-
-    fn is_at_rest(&self) -> bool {
-        self.ends.awaited() == 0 && self.waiting() == 0
-    }
-
-    /// Whether all that waits is for keys that no client has.
-    fn waits_only_for_nobody(&self) -> bool {
-        let keys = self.setup.keys.iter().enumerate();
-        let nobodys = keys.filter(|(index, _)| {
-            self.setup.clients.iter().all(|client| client.key != Some(*index))
-        });
-        let nobodys: Vec<_> = nobodys.map(|(_, key)| Key::new(key.as_str())).collect();
-        let drives = self.machines.iter().map(|machine| machine.drive.borrow());
-        let theirs: usize = drives
-            .map(|drive| {
-                let model = drive.disk.model();
-                nobodys.iter().map(|key| model.waiting(key).count()).sum::<usize>()
-            })
-            .sum();
-        self.waiting() == theirs as u64
-    }
-
-    /// Nobody will come for what waits: lets its time to live end at once. What was accepted before a
-    /// clock went back lives longer than the time to live.
-    fn expire(&self) {
-        for machine in &self.machines {
-            let drive = machine.drive.borrow();
-            let keys = self.setup.keys.iter().map(|key| Key::new(key.as_str()));
-            let ends = keys.flat_map(|key| {
-                let waiting = drive.disk.model().waiting(&key);
-                waiting.map(|message| message.expires_at).max()
-            });
-            let last = ends.max();
-            drop(drive);
-            if let Some(last) = last {
-                machine.leap(self.now(), last.since(machine.time(self.now())));
-            }
-        }
-    }
-
-    fn unrest(&self) -> String {
-        let mut waiting = Vec::new();
-        for machine in &self.machines {
-            let drive = machine.drive.borrow();
-            for key in &self.setup.keys {
-                let count = drive.disk.model().waiting(&Key::new(key.as_str())).count();
-                if count > 0 {
-                    waiting.push(format!("{count} messages for {key} at {}", machine.name));
-                }
-            }
-        }
-        let awaited = self.ends.awaited_text();
-        format!("await replies: {awaited}; wait: {}", waiting.join(", "))
-    }
-
-    fn judge(&self) {
-        let keys: Vec<_> = self.setup.keys.iter().map(|key| Key::new(key.as_str())).collect();
-        let mut dead = BTreeSet::new();
-        let mut purged = 0;
-        for (index, machine) in self.machines.iter().enumerate() {
-            let drive = machine.drive.borrow();
-            drive.disk.model().check();
-            let inventory = drive.disk.inventory(&keys);
-            purged += inventory.purged;
-            self.watch.end(index, &inventory);
-            let letters = drive.disk.model().dead_letters();
-            dead.extend(letters.filter_map(|letter| Push::serial_of(&letter.message.payload)));
-        }
-        // What was dropped for good is known to the judge alone.
-        if purged == 0 {
-            self.ends.judge(&dead);
-        }
-    }
-}
-
-/// What is said of a disk that has this trouble from now on.
-fn disk_report(trouble: Option<DiskTrouble>) -> &'static str {
-    match trouble {
-        None => "disk works",
-        Some(DiskTrouble::Slow) => "disk is slow",
-        Some(DiskTrouble::Failing) => "disk fails everything",
-        Some(DiskTrouble::Unclear) => "disk does everything and says that it failed",
-        Some(DiskTrouble::Stalled) => "disk hangs",
-        Some(DiskTrouble::ReadOnly) => "disk is full",
     }
 }
 

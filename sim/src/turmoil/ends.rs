@@ -3,6 +3,7 @@
 //!
 //! - No cross-talk: a client receives only what was pushed to its key.
 //! - Nothing is invented: what it receives was pushed.
+//! - Once: the application of a link has each message once, whichever gateways wrote it.
 //! - Order: on one connection, what one back-end connection pushed to the key arrives in that order.
 //! - Replies: never more than lines, each one of the three.
 //! - Nothing accepted is lost: what was answered `ok` or `queued` was received, or is a dead letter.
@@ -10,7 +11,7 @@
 //! A key with a client that let a ping go unanswered is excepted from the last: such clients may come
 //! to confirm by taking bytes, which promises less.
 
-use super::plan::{ClientSetup, PushLine};
+use super::plan::{ClientSetup, PushLine, Speaks};
 use crate::oracle::Oracle;
 use crate::schedule::Push;
 use std::cell::RefCell;
@@ -61,6 +62,8 @@ struct Inner {
     received: BTreeMap<u64, Vec<u32>>,
     /// How often each push was received.
     copies: BTreeMap<u32, u64>,
+    /// What the application of each link has had.
+    had: BTreeSet<(u32, u32)>,
     /// The keys of clients that let a ping go unanswered.
     mute: BTreeSet<usize>,
     breaches: Vec<Breach>,
@@ -174,6 +177,7 @@ impl Ends {
             [push] if push.outcome != Outcome::Failed => push.clone(),
             _ => return,
         };
+        let again = client.speaks == Speaks::Link && !inner.had.insert((client.number, number));
         let earlier = inner.received.entry(connection).or_default();
         let repeated = earlier.contains(&number);
         if !repeated {
@@ -192,6 +196,10 @@ impl Ends {
         // With several receivers, what one left unconfirmed comes to the others late.
         let ordered = inner.policy != Some(BindPolicy::All);
         drop(inner);
+        if again {
+            let what = format!("{} has push {number} for the second time", client.name);
+            self.fail(Oracle::Once, what);
+        }
         if let Some(other) = after
             && !repeated
             && ordered
@@ -199,6 +207,23 @@ impl Ends {
             let what = format!("{} received push {number} after push {other}", client.name);
             self.fail(Oracle::Order, what);
         }
+    }
+
+    /// The key of a push.
+    pub(super) fn key_of(&self, push: u32) -> Option<usize> {
+        self.0.borrow().pushes.get(&push).map(|pushes| pushes[0].key)
+    }
+
+    /// Whether a push was sent once only.
+    pub(super) fn is_single(&self, push: u32) -> bool {
+        self.0.borrow().pushes.get(&push).is_some_and(|pushes| pushes.len() == 1)
+    }
+
+    /// Whether a push was received, or is for a key with a client that let a ping go unanswered.
+    pub(super) fn may_be_confirmed(&self, push: u32) -> bool {
+        let inner = self.0.borrow();
+        let key = inner.pushes.get(&push).map(|pushes| pushes[0].key);
+        inner.copies.contains_key(&push) || key.is_some_and(|key| inner.mute.contains(&key))
     }
 
     /// A client let a ping go unanswered.

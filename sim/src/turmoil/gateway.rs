@@ -6,6 +6,7 @@
 //! once. `Gateway::check` runs after every event.
 
 use super::disk::Drive;
+use super::shared::{self, Shared};
 use super::slots::Place;
 use super::sockets::{Input, Sockets};
 use super::tally::Tally;
@@ -15,6 +16,7 @@ use super::wire::{Chop, Meters, Wire};
 use super::{PUSH_PORT, WS_PORT, since_start};
 use crate::narrow;
 use crate::oracle::Fact;
+use crate::sabotage::Sabotage;
 use crate::schedule::Delivered;
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
@@ -27,6 +29,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use steadfast_core::command::{Close, Command};
 use steadfast_core::config::Config;
 use steadfast_core::event::{CloseCause, ConnEvent, Event};
@@ -64,6 +67,9 @@ pub(super) struct Machine {
     /// It was asked to stop.
     pub(super) stopping: Cell<bool>,
     index: usize,
+    /// The store that it shares with others, if it has none of its own.
+    redis: Option<shared::Server>,
+    sabotage: Option<Sabotage>,
 }
 
 /// What a machine is made of.
@@ -77,11 +83,23 @@ pub(super) struct Parts {
     pub(super) key: Option<Key>,
     pub(super) delivered: Tally,
     pub(super) watch: Watch,
+    /// The host of the store that it shares with others.
+    pub(super) redis: Option<&'static str>,
+    /// How it is broken on purpose.
+    pub(super) sabotage: Option<Sabotage>,
 }
 
 impl Machine {
     pub(super) fn new(name: &str, parts: Parts) -> Self {
         let slow = parts.config.store_timeout.times(2);
+        let chop = Chop::default();
+        let redis = parts.redis.map(|host| shared::Server {
+            host: host.to_owned(),
+            meters: parts.meters.roomy(),
+            chop: chop.clone(),
+            patience: Duration::from_micros(parts.config.store_timeout.as_micros()),
+            is_deaf: parts.sabotage == Some(Sabotage::LostWake),
+        });
         Self {
             name: name.to_owned(),
             drive: RefCell::new(Drive::new(parts.seed, slow, parts.delivered.clone())),
@@ -90,7 +108,7 @@ impl Machine {
             clock: Cell::new(parts.clock),
             stalled_until: Cell::new(Span::ZERO),
             waker: RefCell::new(None),
-            chop: Chop::default(),
+            chop,
             meters: parts.meters,
             timeline: parts.timeline,
             key: parts.key,
@@ -99,6 +117,8 @@ impl Machine {
             watch: parts.watch,
             stopping: Cell::new(false),
             index: parts.index,
+            redis,
+            sabotage: parts.sabotage,
         }
     }
 
@@ -165,20 +185,28 @@ impl Machine {
 
 /// Runs the gateway from what its disk has kept, until it is crashed.
 pub(super) async fn serve(machine: Rc<Machine>) -> turmoil::Result {
+    let run = machine.drive.borrow_mut().disk.start();
+    // Where each gateway has its own store, the names of messages differ all the same.
+    let mut store = (None, machine.index as u32 * 10_000 + run);
+    if let Some(server) = &machine.redis {
+        let rng = ChaCha8Rng::seed_from_u64(machine.seed ^ u64::from(run) << 16);
+        let (shared, incarnation) = Shared::open(server.clone(), &machine.name, rng).await;
+        store = (Some(shared), incarnation);
+    }
     let doors = [Door::open(WS_PORT).await?, Door::open(PUSH_PORT).await?];
-    let mut process = Process::start(machine, doors);
+    let mut process = Process::start(machine, doors, run, store);
     poll_fn(|cx| process.turn(cx)).await
 }
 
 /// A listener, and the connection it waits for.
-struct Door {
+pub(super) struct Door {
     accept: Pin<Box<dyn Future<Output = Accepted>>>,
 }
 
 type Accepted = (TcpListener, io::Result<(TcpStream, SocketAddr)>);
 
 impl Door {
-    async fn open(port: u16) -> io::Result<Self> {
+    pub(super) async fn open(port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?;
         Ok(Self::new(listener))
     }
@@ -191,7 +219,7 @@ impl Door {
         Self { accept }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Option<TcpStream> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Option<TcpStream> {
         let Poll::Ready((listener, accepted)) = self.accept.as_mut().poll(cx) else {
             return None;
         };
@@ -205,6 +233,7 @@ struct Process {
     machine: Rc<Machine>,
     gateway: Gateway,
     sockets: Sockets,
+    shared: Option<Shared>,
     doors: [Door; 2],
     commands: Vec<Command>,
     told_to_stop: bool,
@@ -218,12 +247,17 @@ struct Process {
 }
 
 impl Process {
-    fn start(machine: Rc<Machine>, doors: [Door; 2]) -> Self {
-        let run = machine.drive.borrow_mut().disk.start();
-        // Each gateway has its own store; the names of messages differ all the same.
-        let incarnation = machine.index as u32 * 10_000 + run;
-        let gateway =
+    fn start(
+        machine: Rc<Machine>,
+        doors: [Door; 2],
+        run: u32,
+        (shared, incarnation): (Option<Shared>, u32),
+    ) -> Self {
+        let mut gateway =
             Gateway::new(machine.config.clone(), incarnation, machine.seed ^ u64::from(run));
+        if let Some(broken) = machine.sabotage.and_then(Sabotage::inside) {
+            gateway.sabotage(broken);
+        }
         let now = machine.time(since_start());
         let sockets = Sockets::new(
             run,
@@ -238,6 +272,7 @@ impl Process {
             machine,
             gateway,
             sockets,
+            shared,
             doors,
             commands: Vec::new(),
             told_to_stop: false,
@@ -256,10 +291,12 @@ impl Process {
             return Poll::Pending;
         }
         self.sockets.now = self.machine.time(since_start());
+        self.work_in_store(cx);
         self.read(cx);
         if !self.told_to_stop {
             self.accept(cx);
         }
+        self.take_notices(cx);
         self.settle(cx);
         self.serve_deadline(cx);
         self.sockets.end_lingering();
@@ -271,6 +308,7 @@ impl Process {
         }
         self.sockets.flush(cx);
         self.dispatch_pending(cx);
+        self.work_in_store(cx);
         let due = self.gateway.next_deadline().map(|(at, _)| at);
         let disk = self.machine.drive.borrow().next_due();
         let wake = due.into_iter().chain(disk).chain(self.sockets.next_deadline()).min();
@@ -282,10 +320,28 @@ impl Process {
         Poll::Pending
     }
 
+    /// Lets the threads of a shared store run: what came is taken up, what was ordered is sent.
+    fn work_in_store(&mut self, cx: &mut Context<'_>) {
+        if let Some(shared) = &mut self.shared {
+            shared.turn(cx);
+            if shared.has_news() {
+                cx.waker().wake_by_ref();
+            }
+        }
+    }
+
+    /// Hands on what a shared store has told.
+    fn take_notices(&mut self, cx: &Context<'_>) {
+        let notices = self.shared.as_ref().map(Shared::take_notices);
+        for notice in notices.unwrap_or_default() {
+            self.dispatch(cx, Event::Noticed(notice));
+        }
+    }
+
     /// Asks to be woken at this moment of the world, at least a millisecond from now.
     fn wake_at(&mut self, cx: &mut Context<'_>, at: Span) {
         let wait = at.as_micros().saturating_sub(since_start().as_micros()).max(1_000);
-        let deadline = Instant::now() + std::time::Duration::from_micros(wait);
+        let deadline = Instant::now() + Duration::from_micros(wait);
         self.alarm.as_mut().reset(deadline);
         if self.alarm.as_mut().poll(cx).is_ready() {
             cx.waker().wake_by_ref();
@@ -350,7 +406,10 @@ impl Process {
     /// Hands the store's answers on until there are none.
     fn settle(&mut self, cx: &Context<'_>) {
         loop {
-            let answer = self.machine.drive.borrow_mut().next_answer(self.sockets.now);
+            let answer = match &self.shared {
+                Some(shared) => shared.next_answer(),
+                None => self.machine.drive.borrow_mut().next_answer(self.sockets.now),
+            };
             let Some((op, answer)) = answer else { return };
             self.machine.tell_facts(since_start());
             self.dispatch(cx, Event::Answered(op, answer));
@@ -418,9 +477,10 @@ impl Process {
                 cx.waker().wake_by_ref();
             }
             Command::Finish { pusher } => self.sockets.finish(pusher),
-            Command::Store { op, request } => {
-                self.machine.drive.borrow_mut().submit(self.sockets.now, op, request);
-            }
+            Command::Store { op, request } => match &self.shared {
+                Some(shared) => shared.submit(op, request),
+                None => self.machine.drive.borrow_mut().submit(self.sockets.now, op, request),
+            },
             Command::Record(record) => self.count_record(&record),
             // Nobody asks: operators are not simulated.
             Command::Answer { .. } => {}

@@ -5,7 +5,9 @@
 //! then mends everything and waits until every promise can be judged; [`tell`] carries out a [`Plan`]
 //! that somebody wrote by hand, for its timeline.
 //!
-//! Not here: mio and the storage backends, which are tried for real in `tests/`.
+//! Gateways have a store each, on a simulated disk, or share a simulated Redis (`redis`, `shared`).
+//!
+//! Not here: mio, the storage engines and Redis itself, which are tried for real in `tests/`.
 
 mod backend;
 mod client;
@@ -15,6 +17,10 @@ mod ends;
 mod frames;
 mod gateway;
 mod plan;
+mod redis;
+mod reports;
+mod shared;
+mod shares;
 mod site;
 mod slots;
 mod sockets;
@@ -56,7 +62,7 @@ pub fn play(schedule: &Schedule, watch: &direct::Watch) -> direct::Outcome {
             Keep::OfKey(place.unwrap_or(usize::MAX))
         }
     };
-    let outcome = run(schedule, keep, watch.judged);
+    let outcome = director::run_sabotaged(schedule, keep, watch.judged, watch.sabotage);
     direct::Outcome {
         violation: outcome.violation,
         hash: outcome.hash,

@@ -10,8 +10,11 @@ use steadfast_core::time::Span;
 /// Who is in a world, and its settings.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// How many gateways there are; each has a store of its own.
+    /// How many gateways there are.
     pub gateways: usize,
+    /// They share a Redis, and hold keys under leases of this length. Otherwise each has a store of
+    /// its own.
+    pub lease: Option<Span>,
     /// The hosts that clients live on.
     pub sites: Vec<String>,
     /// The clients.
@@ -62,6 +65,8 @@ pub enum Host {
     Site(usize),
     /// A back end.
     Backend(usize),
+    /// The Redis that the gateways share.
+    Redis,
 }
 
 /// A push as a back end sends it.
@@ -154,6 +159,12 @@ pub enum OpKind {
     Leap(usize, Span),
     /// A gateway's disk has this trouble from now on.
     Disk(usize, Option<Trouble>),
+    /// The gateways' Redis has this trouble from now on.
+    Redis(Option<Trouble>),
+    /// Redis' process dies.
+    CrashRedis,
+    /// The connections break on which Redis tells gateways what others did.
+    ResetNotices,
     /// A gateway is asked to stop.
     Stop(usize),
     /// Whether a machine's writes leave it in pieces.

@@ -1,8 +1,9 @@
 //! What a schedule means in a world of hosts.
 //!
 //! Clients live on three hosts, so that what happens to one's network happens to its neighbours'.
-//! Each gateway has a store of its own: a key is pushed to at its own gateway, and in worlds with
-//! faults now and then at another. A client that was away comes back to the next gateway.
+//! Where each gateway has a store of its own, a key is pushed to at its own gateway, and in worlds with
+//! faults now and then at another. Where gateways share a Redis, pushes and clients go to any of them. A
+//! client that was away comes back to the next gateway.
 //!
 //! Pushes by HTTP are sent as lines: HTTP is not simulated, and neither are their names.
 
@@ -21,6 +22,8 @@ use steadfast_core::time::Span;
 const SITES: [&str; 3] = ["office", "home", "mobile"];
 /// How fine the network's time is, in milliseconds. A world's cost is its number of steps.
 const STEPS: [u64; 4] = [10, 20, 20, 40];
+/// After how long a client that is cut off from one gateway tries another, in milliseconds.
+const NOTICE: u64 = 200;
 /// How long a gateway has from being asked to stop until its process ends.
 const STOPPING: u64 = 1_200;
 
@@ -50,7 +53,11 @@ fn setup(schedule: &Schedule) -> Setup {
         site: number % SITES.len(),
         first: world.keys[client.key as usize].first.clone(),
         key: Some(client.key as usize),
-        gateway: client.key as usize % gateways,
+        gateway: match world.lease {
+            // Clients of one key, and what is pushed to it, are anywhere.
+            Some(_) => number % gateways,
+            None => client.key as usize % gateways,
+        },
         pongs: client.pongs,
         speaks: client.speaks,
         heartbeat: Span::from_millis(world.settings.idle_timeout / 3),
@@ -61,6 +68,7 @@ fn setup(schedule: &Schedule) -> Setup {
     let slow = world.settings.window_bytes.max(200);
     Setup {
         gateways,
+        lease: world.lease.map(Span::from_millis),
         sites: SITES.map(str::to_owned).to_vec(),
         clients: clients.collect(),
         keys: world.keys.iter().map(|key| key.text.clone()).collect(),
@@ -112,7 +120,8 @@ impl Writer<'_> {
                 let leaves = matches!(kind, OpKind::Leave(_));
                 self.whim(at, client, if leaves { Whim::Leave } else { Whim::Vanish });
                 // A session is one store's, and so are the names of messages.
-                if self.setup.clients[client].speaks == Speaks::Text {
+                let is_text = self.setup.clients[client].speaks == Speaks::Text;
+                if is_text || self.setup.lease.is_some() {
                     homes[client] = (homes[client] + 1) % self.setup.gateways;
                 }
                 self.whim(at + away, client, Whim::Roam(homes[client]));
@@ -133,6 +142,20 @@ impl Writer<'_> {
                 self.whim(at + span, client, Whim::Read);
             }
             OpKind::Cut(direction, span) => self.network(at, *span, client, Some(*direction)),
+            OpKind::Move { cut, back } => {
+                let here = homes[client];
+                let next = (here + 1) % self.setup.gateways;
+                let (site, gateway) =
+                    (Host::Site(self.setup.clients[client].site), Host::Gateway(here));
+                self.add(at, plan::OpKind::Cut(site, gateway));
+                self.go(at + NOTICE, client, next);
+                self.add(at + cut, plan::OpKind::Mend(site, gateway));
+                if *back {
+                    self.go(at + cut + NOTICE, client, here);
+                } else {
+                    homes[client] = next;
+                }
+            }
             OpKind::Hold(span) => self.network(at, *span, client, None),
             // One that answers a ping of the gateway would be a lie, and not a stray.
             OpKind::StrayPong(counter) => {
@@ -143,6 +166,13 @@ impl Writer<'_> {
             OpKind::Change => self.whim(at, client, Whim::Change),
             OpKind::Binary => self.whim(at, client, Whim::Binary),
             other => unreachable!("no client does {other:?}"),
+        }
+    }
+
+    /// A client leaves the gateway it is at and goes to another.
+    fn go(&mut self, at: u64, client: usize, gateway: usize) {
+        for whim in [Whim::Leave, Whim::Roam(gateway), Whim::Start] {
+            self.whim(at, client, whim);
         }
     }
 
@@ -168,6 +198,9 @@ impl Writer<'_> {
 
     /// Where a push to this key goes.
     fn home(&self, key: u32, serial: u32) -> usize {
+        if self.setup.lease.is_some() {
+            return serial as usize % self.setup.gateways;
+        }
         let linked = self.schedule.world.link_keys().contains(&key);
         let astray = !self.schedule.is_clean() && !linked && serial.is_multiple_of(6);
         (key as usize + usize::from(astray)) % self.setup.gateways
@@ -225,11 +258,42 @@ impl Writer<'_> {
                 let again = plan::OpKind::Restart { host, set_back: Span::ZERO };
                 self.add(at + STOPPING.max(*down) + 20, again);
             }
+            OpKind::Cut(direction, span) => {
+                let kind = match direction {
+                    Direction::Both => plan::OpKind::Cut(host, Host::Redis),
+                    Direction::ToGateway => plan::OpKind::CutOneWay(Host::Redis, host),
+                    Direction::ToClient => plan::OpKind::CutOneWay(host, Host::Redis),
+                };
+                let mended = plan::OpKind::Mend(host, Host::Redis);
+                self.add(at, kind);
+                self.add(at + span, mended);
+            }
             other => unreachable!("no gateway does {other:?}"),
         }
     }
 
+    /// What happens to the store that all gateways share; whether it was that.
+    fn redis(&mut self, at: u64, kind: &OpKind) -> bool {
+        match kind {
+            OpKind::Trouble(trouble, span) if self.setup.lease.is_some() => {
+                self.add(at, plan::OpKind::Redis(Some(*trouble)));
+                self.add(at + span, plan::OpKind::Redis(None));
+            }
+            OpKind::Crash { down, .. } => {
+                self.add(at, plan::OpKind::CrashRedis);
+                let again = plan::OpKind::Restart { host: Host::Redis, set_back: Span::ZERO };
+                self.add(at + down, again);
+            }
+            OpKind::Reset => self.add(at, plan::OpKind::ResetNotices),
+            _ => return false,
+        }
+        true
+    }
+
     fn everywhere(&mut self, at: u64, kind: &OpKind) {
+        if self.redis(at, kind) {
+            return;
+        }
         for gateway in 0..self.setup.gateways {
             match kind {
                 OpKind::Trouble(trouble, span) => {

@@ -1,6 +1,7 @@
 //! Everyone who looks on: the oracles, and the census.
 
 use super::START;
+use super::shares::Shares;
 use super::tally::Tally;
 use crate::oracle::{Fact, Inventory, Judge, Moment, Violation};
 use crate::schedule::Schedule;
@@ -12,6 +13,7 @@ use steadfast_core::command::Command;
 use steadfast_core::event::Event;
 use steadfast_core::id::ConnId;
 use steadfast_core::link::{LinkCommand, LinkEvent};
+use steadfast_core::store::{Answer, Op};
 use steadfast_core::time::{Span, Time};
 
 /// Who judges a world.
@@ -34,6 +36,8 @@ struct Inner {
     /// One judge for each gateway, since each has a store of its own. Worlds of a script have no judge
     /// but their reader.
     judges: Vec<Judge>,
+    /// What is judged of gateways that share a store.
+    shares: Option<Shares>,
     /// Whether the core's tables are checked after every event.
     checked: bool,
     /// The clients' sockets, by the clients' addresses.
@@ -57,7 +61,10 @@ impl Watch {
     pub(super) fn new(by: By, tally: Tally) -> Self {
         let (judges, checked) = match by {
             By::Oracles(schedule) => {
-                let judges = (0..schedule.world.gateways).map(|_| Judge::new(schedule));
+                // Gateways that share a store are judged at the ends of the wires alone.
+                let count =
+                    if schedule.world.lease.is_some() { 0 } else { schedule.world.gateways };
+                let judges = (0..count).map(|_| Judge::new(schedule));
                 (judges.collect(), true)
             }
             By::Reader => (Vec::new(), true),
@@ -65,6 +72,7 @@ impl Watch {
         };
         Self(Rc::new(RefCell::new(Inner {
             judges,
+            shares: None,
             checked,
             sockets: BTreeMap::new(),
             vouched: 0,
@@ -72,6 +80,23 @@ impl Watch {
             tally,
             events: 0,
         })))
+    }
+
+    /// The gateways share a store, and are judged as such.
+    pub(super) fn judge_shares(&self, shares: Shares) {
+        self.0.borrow_mut().shares = Some(shares);
+    }
+
+    /// Whether somebody wants to know what a shared store does.
+    pub(super) fn judges_shares(&self) -> bool {
+        self.0.borrow().shares.is_some()
+    }
+
+    /// A shared store has carried this out.
+    pub(super) fn carried_out(&self, at: Span, op: &Op, answer: &Answer) {
+        if let Some(shares) = &mut self.0.borrow_mut().shares {
+            shares.carried_out(at, op, answer);
+        }
     }
 
     /// Whether the core's tables are to be checked after every event.
@@ -91,6 +116,9 @@ impl Watch {
         let mut inner = self.0.borrow_mut();
         inner.events += 1;
         inner.tally.batch(event, commands);
+        if let Some(shares) = &mut inner.shares {
+            shares.batch(at, gateway, event, commands);
+        }
         if let Some(judge) = inner.judges.get_mut(gateway) {
             judge.batch(Moment { elapsed: at, wall }, gateway as u32, event, commands);
         }

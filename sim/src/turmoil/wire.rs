@@ -57,6 +57,11 @@ impl Meters {
         Self { directions: Rc::default(), buffer, troubles, power_cut, delivered }
     }
 
+    /// The same for streams that hold much more: those between gateways and their store.
+    pub(super) fn roomy(&self) -> Self {
+        Self { buffer: 1 << 20, ..self.clone() }
+    }
+
     /// What is sent from one host to another suffers this fault from now on, or none.
     pub(super) fn set_trouble(&self, from: IpAddr, to: IpAddr, fault: Option<Delivered>) {
         let mut troubles = self.troubles.borrow_mut();

@@ -2,6 +2,7 @@
 //!
 //! `steadfast-sim sweep --tier turmoil` runs many more of the former.
 
+mod shared;
 mod stories;
 mod story;
 

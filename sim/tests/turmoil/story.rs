@@ -25,6 +25,7 @@ impl Story {
     pub(crate) fn new(name: &'static str) -> Self {
         let setup = Setup {
             gateways: 1,
+            lease: None,
             sites: Vec::new(),
             clients: Vec::new(),
             keys: Vec::new(),
@@ -36,6 +37,19 @@ impl Story {
         };
         let plan = Plan { seed: 1, setup, ops: Vec::new(), story: true };
         Self { name, plan, now_ms: 0, pushed: 0 }
+    }
+
+    /// Two gateways that share a Redis, a back end, and nobody yet.
+    pub(crate) fn shared(name: &'static str) -> Self {
+        let mut story = Self::new(name);
+        story.plan.setup.gateways = 2;
+        story.plan.setup.lease = Some(Span::from_secs(4));
+        story
+    }
+
+    /// The client connects to this gateway.
+    pub(crate) fn at(&mut self, client: usize, gateway: usize) {
+        self.plan.setup.clients[client].gateway = gateway;
     }
 
     /// Other settings than the defaults.
@@ -97,6 +111,11 @@ impl Story {
 
     /// The back end pushes this to the first key, one line after the other in one write.
     pub(crate) fn push(&mut self, words: &[&str]) -> &mut Self {
+        self.push_to(0, words)
+    }
+
+    /// The same to this gateway.
+    pub(crate) fn push_to(&mut self, gateway: usize, words: &[&str]) -> &mut Self {
         let key = self.plan.setup.keys[0].clone();
         let lines = words.iter().map(|word| {
             self.pushed += 1;
@@ -105,7 +124,7 @@ impl Story {
             PushLine { key: 0, serial, text }
         });
         let lines = lines.collect();
-        self.op(OpKind::Push { backend: 0, gateway: 0, lines })
+        self.op(OpKind::Push { backend: 0, gateway, lines })
     }
 
     /// The back end pushes a message that kills its reader.
@@ -124,8 +143,8 @@ impl Story {
     }
 
     /// Runs the story and compares what a reader sees with `snapshots/<name>.snap`: what happens to
-    /// machines and networks, what is sent and received, and what the gateway records. Heartbeats and
-    /// what the store is told are left out.
+    /// machines and networks, what is sent and received, and what the gateway records. Heartbeats,
+    /// leases that are asked for in vain, and what the store is told are left out.
     pub(crate) fn tell(&mut self, until_ms: u64) {
         self.wait(until_ms).note(END);
         let outcome = tell(&self.plan);
@@ -134,7 +153,8 @@ impl Story {
         lines.retain(|line| match line.kind {
             Kind::Core => false,
             Kind::Record => {
-                !line.text.starts_with("[heartbeat") && !line.text.starts_with("[push prepare]")
+                let dull = ["[heartbeat", "[push prepare]", "[store fail] renew"];
+                !dull.iter().any(|dull| line.text.starts_with(dull))
             }
             Kind::Note | Kind::World | Kind::Wire => {
                 !line.text.contains("biubiubiu") && line.text != END
