@@ -19,8 +19,22 @@ local claims = call('HMGET', base .. 'claims', unpack(keys))
 local none_waits = call('EXISTS', unpack(mailboxes)) == 0
 local answers = {}
 
+-- The node that serves the key, if it is another than the sender.
+local ends = {}
+local function server(n)
+  local claim = claims[n]
+  if not claim or sub(claim, 1, 8) == ARGV[7 * n - 2] then
+    return nil
+  end
+  local node = claimant(claim)
+  ends[node] = ends[node] or tonumber(call('ZSCORE', base .. 'leases', node) or 0)
+  return ends[node] > clock(struct.unpack('>I8', ARGV[7 * n - 4])) and node or nil
+end
+
 -- Those that are only to be added, and what the list of keys lacks.
 local plain, fresh = {}, {}
+-- Who is to be told of them.
+local others = {}
 
 -- Adds those. What was read above is of the right type. A failure of one of the first three writes
 -- leaves keys that are listed without messages, or positions that are not used; both are harmless.
@@ -47,6 +61,10 @@ local function add()
     local n = adds[i]
     call('ZADD', mailboxes[n], string.format('%d', position + i), ids[n])
     answers[n] = position + i
+    if others[n] then
+      tell(others[n], 's' .. keys[n])
+      answers[n] = { 'elsewhere', position + i, {} }
+    end
   end
 end
 
@@ -89,11 +107,7 @@ local function keep(n)
     call('ZADD', ends, over, name)
   end
 
-  -- The node that serves the key, if it is another than the sender.
-  local claim = claims[n]
-  local other = claim and string.sub(claim, 1, 8) ~= ARGV[7 * n - 2] and claimant(claim)
-  other = other and lives(other, accepted_at) and other
-
+  local other = server(n)
   local window_end = string.sub(details, 15, 15) == 'w' and string.sub(details, 16, 27)
   if string.sub(details, 2, 2) == 'm' and count > 0 and not other then
     local last = call('ZRANGE', waiting, -1, -1)[1]
@@ -109,49 +123,46 @@ local function keep(n)
 
   local function store()
     plain, fresh = { n }, count == 0 and { 0, key } or {}
+    others[n] = other
     add()
     record(id)
-    if other then
-      tell(other, 's' .. key)
-    end
     return answers[n]
   end
 
   local limit = tonumber(ARGV[7 * n - 1])
   if count < limit then
-    local position = store()
-    return other and { 'elsewhere', position, {} } or position
+    return store()
   end
 
 -- include common.lua
   probe(key)
-  local position, first = store(), limit
+  local stored, first = store(), limit
   if not other then
     local rank = window_end and call('ZRANK', waiting, window_end)
     first = math.max(rank and rank + 1 or 0, (struct.unpack('>I4', details, 11)))
   end
   local excess = count + 1 - first - limit
   if excess <= 0 then
-    return other and { 'elsewhere', position, {} } or position
+    return stored
   end
   local oldest = call('ZRANGE', waiting, first, first + excess - 1)
   local evicted = bury(key, oldest, at, string.sub(ARGV[7 * n - 4], 1, 8), '3')
-  return { other and 'elsewhere' or 'stored', position, evicted }
+  return { other and 'elsewhere' or 'stored', other and stored[2] or stored, evicted }
 end
 
 local seen, counts, try = {}, {}, redis.pcall
 -- How long plain and fresh are: asking tables costs.
 local plains, lacking = 0, 0
 for n = 1, total do
-  local key, id, claim, details = keys[n], ids[n], claims[n], ARGV[7 * n]
+  local key, id, details = keys[n], ids[n], ARGV[7 * n]
   local count = counts[key] or none_waits and 0 or try('ZCARD', mailboxes[n])
   if type(count) == 'table' then
     answers[n] = count
   elseif not known[n] and not seen[id] and #details == 27
-    and (not claim or sub(claim, 1, 8) == ARGV[7 * n - 2])
     and count < tonumber(ARGV[7 * n - 1])
-    and (count == 0 or sub(details, 2, 2) == '-')
+    and (count == 0 or sub(details, 2, 2) == '-' or server(n))
   then
+    others[n] = server(n)
     plains = plains + 1
     plain[plains] = n
     if count == 0 then

@@ -26,8 +26,9 @@ impl Clock {
     fn script(self) -> &'static str {
         match self {
             Self::Server => {
-                "local forgets = true\nlocal function clock(told)\n  local now = redis.call('TIME')\n  \
-                 return now[1] * 1000000 + now[2]\nend\n"
+                "local forgets, read = true, nil\nlocal function clock(told)\n  if not read then\n    \
+                 local now = redis.call('TIME')\n    read = now[1] * 1000000 + now[2]\n  end\n  \
+                 return read\nend\n"
             }
             Self::Operations => {
                 "local forgets = false\nlocal function clock(told)\n  return tonumber(told)\nend\n"
