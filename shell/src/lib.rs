@@ -1,15 +1,28 @@
 //! Part of the Steadfast push gateway: sockets, disk, configuration, logs.
+//!
+//! Without the feature `daemon` this is only what does no I/O, for the simulator: the codecs, and how
+//! a store in Redis is spoken to.
 
+#[cfg(feature = "daemon")]
 pub mod admin;
+#[cfg(feature = "daemon")]
 pub mod cli;
+#[cfg(feature = "daemon")]
 pub mod client;
 pub mod codec;
+#[cfg(feature = "daemon")]
 pub mod config;
+#[cfg(feature = "daemon")]
 pub mod journal;
+#[cfg(feature = "daemon")]
 pub mod logs;
+#[cfg(feature = "daemon")]
 pub mod machine;
 pub mod pages;
+#[cfg(feature = "daemon")]
 pub mod reactor;
+#[cfg(feature = "daemon")]
 pub mod recording;
+#[cfg(feature = "daemon")]
 mod running;
 pub mod store;
