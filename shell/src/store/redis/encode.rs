@@ -1,7 +1,7 @@
 //! Operations as commands to Redis.
 //!
-//! All but those on devices are one call of a script; appends and removals share calls. Ids are 12 bytes, times that are kept are 8, both
-//! big-endian; times that a script compares are decimal.
+//! All but those on devices are one call of a script; appends and removals share calls. Ids are 12
+//! bytes, times that are kept are 8, both big-endian; times that a script compares are decimal.
 
 use super::scripts::{Clock, Script, Scripts};
 use redis::{Cmd, ToRedisArgs};
