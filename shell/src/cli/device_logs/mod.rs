@@ -137,6 +137,18 @@ trait Source {
     fn pause(&self) -> Duration;
 }
 
+/// Where lines go.
+trait Sink {
+    /// Appends whole lines: they are safe when it returns.
+    fn append(&mut self, lines: &[u8]) -> Result<(), String>;
+}
+
+impl Sink for Files {
+    fn append(&mut self, lines: &[u8]) -> Result<(), String> {
+        Self::append(self, lines)
+    }
+}
+
 /// Entries that were taken.
 #[derive(Debug, Default)]
 struct Taken {
@@ -219,7 +231,7 @@ fn source(matches: &ArgMatches) -> Result<Box<dyn Source>, String> {
 /// What is being done.
 struct Work<'a> {
     source: &'a mut dyn Source,
-    files: &'a mut Files,
+    files: &'a mut dyn Sink,
     entries: u64,
     rejected: u64,
 }
@@ -279,4 +291,125 @@ impl Work<'_> {
 /// Tells on standard error what happened, with the time.
 fn log(text: &str) {
     tell(&format!("{:.3} {text}", jiff::Timestamp::now()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::collections::VecDeque;
+
+    /// A list, a disk, and so many moments until the power fails.
+    struct Machine {
+        list: VecDeque<String>,
+        under_way: Vec<String>,
+        file: Vec<String>,
+        /// How many lines of the file are on disk.
+        synced: usize,
+        moments: u32,
+    }
+
+    impl Machine {
+        fn new(moments: u32) -> Self {
+            let list = (0..7).map(|number| number.to_string()).collect();
+            Self { list, under_way: Vec::new(), file: Vec::new(), synced: 0, moments }
+        }
+
+        fn passes(&mut self) -> Result<(), String> {
+            let left = self.moments.checked_sub(1).ok_or("the power failed")?;
+            self.moments = left;
+            Ok(())
+        }
+    }
+
+    struct List<'a>(&'a RefCell<Machine>);
+
+    impl Source for List<'_> {
+        fn name(&self) -> String {
+            "a list".to_owned()
+        }
+
+        fn take(&mut self) -> Result<Taken, Trouble> {
+            let mut machine = self.0.borrow_mut();
+            machine.passes().map_err(Trouble::Lasting)?;
+            if machine.under_way.is_empty() {
+                let count = machine.list.len().min(3);
+                machine.under_way = machine.list.drain(..count).collect();
+            }
+            let lines = machine.under_way.join("\n").into_bytes();
+            Ok(Taken { lines, count: machine.under_way.len() as u64, rejected: Vec::new() })
+        }
+
+        fn confirm(&mut self) -> Result<(), Trouble> {
+            let mut machine = self.0.borrow_mut();
+            machine.passes().map_err(Trouble::Lasting)?;
+            machine.under_way.clear();
+            Ok(())
+        }
+
+        fn pause(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    #[derive(Clone, Copy)]
+    enum Syncs {
+        BeforeItReturns,
+        /// When something is appended behind it: what was appended may be removed by then.
+        Later,
+    }
+
+    struct Disk<'a>(&'a RefCell<Machine>, Syncs);
+
+    impl Sink for Disk<'_> {
+        fn append(&mut self, lines: &[u8]) -> Result<(), String> {
+            let mut machine = self.0.borrow_mut();
+            if let Syncs::Later = self.1 {
+                machine.passes()?;
+                machine.synced = machine.file.len();
+            }
+            machine.passes()?;
+            let lines = std::str::from_utf8(lines).expect("lines are text").lines();
+            machine.file.extend(lines.map(str::to_owned));
+            if let Syncs::BeforeItReturns = self.1 {
+                machine.passes()?;
+                machine.synced = machine.file.len();
+            }
+            Ok(())
+        }
+    }
+
+    /// Takes until there is nothing left, or the power fails.
+    fn consume(machine: &RefCell<Machine>, syncs: Syncs) {
+        let (mut source, mut files) = (List(machine), Disk(machine, syncs));
+        let mut work = Work { source: &mut source, files: &mut files, entries: 0, rejected: 0 };
+        while work.step().is_ok_and(|count| count > 0) {}
+    }
+
+    /// How many entries are in no file after a failure at some moment and another run.
+    fn lost(syncs: Syncs) -> usize {
+        let losses = (0..20).map(|moments| {
+            let machine = RefCell::new(Machine::new(moments));
+            consume(&machine, syncs);
+            let synced = machine.borrow().synced;
+            machine.borrow_mut().file.truncate(synced);
+            machine.borrow_mut().moments = u32::MAX;
+            consume(&machine, syncs);
+            let machine = machine.into_inner();
+            let entries = (0..7).map(|number| number.to_string());
+            entries.filter(|entry| !machine.file.contains(entry)).count()
+        });
+        losses.sum()
+    }
+
+    #[test]
+    fn whenever_the_power_fails_nothing_is_lost() {
+        assert_eq!(lost(Syncs::BeforeItReturns), 0);
+    }
+
+    /// The test above notices a consumer that removes entries before they are synced.
+    #[test]
+    fn an_entry_that_is_removed_before_its_sync_is_missed() {
+        assert!(lost(Syncs::Later) > 0);
+    }
 }
