@@ -23,6 +23,12 @@ pub enum Sabotage {
     ServesTaken,
     /// What was being delivered when another node took the key is delivered on once it is back.
     WindowKept,
+    /// What a device uploads is acknowledged, and not stored.
+    UploadUnstored,
+    /// It is not noted that a device is where an older connection of its is left.
+    StandbyUnnoted,
+    /// Under the new name of a device pongs count for what it was sent under the old one.
+    PongsOutliveName,
 }
 
 impl Gateway {

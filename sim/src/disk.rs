@@ -8,10 +8,11 @@ use crate::oracle::{Fact, Inventory};
 use crate::schedule::Trouble;
 use bytestring::ByteString;
 use std::collections::{BTreeSet, VecDeque};
+use steadfast_core::dialect;
 use steadfast_core::id::{MessageId, OpId};
 use steadfast_core::store::model::Model;
 use steadfast_core::store::{
-    Answer, DeadAnswer, DeadOp, Op, QueueAnswer, QueueOp, Session, SessionOp,
+    Answer, DeadAnswer, DeadOp, DeviceOp, Op, QueueAnswer, QueueOp, Session, SessionOp,
 };
 use steadfast_core::time::Time;
 
@@ -205,12 +206,17 @@ impl Disk {
         let counts = self.model.counts();
         let letters = self.model.dead_letters();
         let waiting = keys.iter().flat_map(|key| self.model.waiting(key));
+        let devices = keys.iter().filter_map(dialect::device_of);
         Inventory {
             waiting: waiting.map(|message| message.id).collect(),
             dead: letters.map(|letter| (letter.message.id, letter.reason)).collect(),
             appended: counts.appended,
             removed: counts.removed,
             purged: counts.purged + counts.cleared,
+            device_log: self.model.device_log().cloned().collect(),
+            device_links: devices
+                .filter_map(|device| Some((device.clone(), self.model.device_link(&device)?)))
+                .collect(),
         }
     }
 }
@@ -221,6 +227,7 @@ fn reads(request: &Op) -> bool {
         Op::Load { .. }
         | Op::Expire { .. }
         | Op::Session(SessionOp::Get { .. })
+        | Op::Device(DeviceOp::Read { .. })
         | Op::Queue(QueueOp::Keys { .. } | QueueOp::Messages { .. } | QueueOp::Totals)
         | Op::Find { .. } => true,
         Op::Queue(QueueOp::Purge { .. })

@@ -13,12 +13,12 @@ use bytestring::ByteString;
 use std::collections::BTreeMap;
 use steadfast_core::command::{Command, FailReason, Reply};
 use steadfast_core::config::Config;
-use steadfast_core::event::{ConnEvent, Event};
+use steadfast_core::event::{ConnEvent, Event, PushRequest, PusherEvent};
 use steadfast_core::id::{ConnId, Key, MessageId};
 use steadfast_core::link::LinkConfig;
 use steadfast_core::record::{DeliveryRecord, PushRecord, Record};
 use steadfast_core::sabotage::Sabotage as Broken;
-use steadfast_core::store::{Answer, Op, Session, SessionOp};
+use steadfast_core::store::{Answer, DeviceOp, Op, Session, SessionOp};
 use steadfast_core::time::Span;
 
 /// How an acknowledgement begins, and a message for a link.
@@ -88,6 +88,12 @@ pub enum Sabotage {
     LinkGivesUp,
     /// A gateway does not hear what others store for its keys, and does not look for it either.
     LostWake,
+    /// What a device uploads is logged as another's.
+    OthersLog,
+    /// One entry more is dropped from the device log than was taken.
+    LogOffByOne,
+    /// What a back end says of how long its push may wait is not heard.
+    TtlIgnored,
 }
 
 impl Sabotage {
@@ -131,6 +137,12 @@ impl Sabotage {
         (Self::SeenForgotten, &[Oracle::Once], 50),
         (Self::LinkHasty, &[Oracle::Link], 50),
         (Self::LinkGivesUp, &[Oracle::Link], 50),
+        (Self::Core(Broken::UploadUnstored), &[Oracle::Records, Oracle::Devices], 50),
+        (Self::Core(Broken::StandbyUnnoted), &[Oracle::Records, Oracle::Devices], 50),
+        (Self::Core(Broken::PongsOutliveName), &[Oracle::Tables, Oracle::Confirmation], 500),
+        (Self::OthersLog, &[Oracle::Devices], 50),
+        (Self::LogOffByOne, &[Oracle::Devices], 100),
+        (Self::TtlIgnored, &[Oracle::Death], 10),
     ];
 
     /// Those of gateways that share a store, with the same, for the worlds with real bytes.
@@ -194,6 +206,8 @@ pub(crate) struct Tamper {
     newest: BTreeMap<ConnId, ByteString>,
     /// The session of each key that was kept last.
     kept: BTreeMap<Key, Session>,
+    /// The device that uploaded something last.
+    device: Option<ByteString>,
     /// How many things were left alone.
     spared: u32,
 }
@@ -207,6 +221,10 @@ impl Tamper {
                 Sabotage::AnyPong,
                 Event::Connection(id, ConnEvent::PongReceived(counter @ Some(_))),
             ) => *counter = self.pings.get(id).copied(),
+            (
+                Sabotage::TtlIgnored,
+                Event::Pusher(_, PusherEvent::Requested(PushRequest { ttl, .. })),
+            ) => *ttl = None,
             (Sabotage::LoadReversed, Event::Answered(_, Answer::Loaded(loaded))) => {
                 loaded.messages.reverse();
             }
@@ -341,6 +359,19 @@ impl Tamper {
                     *payload = text.replace(r#""lost":true"#, r#""lost":false"#).into();
                 }
             }
+            (
+                Sabotage::OthersLog,
+                Command::Store { request: Op::Device(DeviceOp::Log { device, .. }), .. },
+            ) => {
+                let own = device.clone();
+                if let Some(other) = self.device.replace(own) {
+                    *device = other;
+                }
+            }
+            (
+                Sabotage::LogOffByOne,
+                Command::Store { request: Op::Device(DeviceOp::Drop { through, .. }), .. },
+            ) => *through += 1,
             (Sabotage::EvictLoaded, Command::Store { request: Op::Append(append), .. }) => {
                 append.spare = 0;
             }

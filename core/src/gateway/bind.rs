@@ -154,6 +154,7 @@ impl Gateway {
     /// Takes a connection from its key. What it leaves unconfirmed goes to another connection of
     /// the key, or has failed a try.
     pub(super) fn unbind(&mut self, id: ConnId) {
+        let keeps_pings = self.sabotaged(Sabotage::PongsOutliveName);
         let Some(conn) = self.conn_mut(id) else { return };
         if !matches!(conn.phase, Phase::Bound(_)) {
             return;
@@ -161,7 +162,9 @@ impl Gateway {
         let Phase::Bound(binding) = std::mem::replace(&mut conn.phase, Phase::Unbound) else {
             return;
         };
-        conn.pings.forget();
+        if !keeps_pings {
+            conn.pings.forget();
+        }
         let slot = binding.mailbox;
         let mailbox = self.registry.get_mut(slot);
         mailbox.crowded = false;

@@ -11,6 +11,7 @@ use crate::dialect::{self, answer};
 use crate::id::{ConnId, Key};
 use crate::operations::Pending;
 use crate::record::{ConnRecord, Dialect, LogFailure};
+use crate::sabotage::Sabotage;
 use crate::store::{DeviceAnswer, DeviceOp, Op};
 use crate::uploads::Upload;
 use bytestring::ByteString;
@@ -51,6 +52,9 @@ impl Gateway {
         let mailbox = self.registry.get(slot);
         let (key, newest) = (mailbox.key.clone(), mailbox.newest());
         if let Some(newest) = newest {
+            if self.sabotaged(Sabotage::StandbyUnnoted) {
+                return;
+            }
             return self.link_device(&key, newest);
         }
         let device = dialect::device_of(&key).expect("a device's key");
@@ -60,6 +64,10 @@ impl Gateway {
     fn keep_log(&mut self, conn: ConnId, key: Key, entry: ByteString) {
         if !self.uploads.admit(conn, entry.len() as u64) {
             return self.record_unkept(conn, key, entry, LogFailure::TooMany);
+        }
+        if self.sabotaged(Sabotage::UploadUnstored) {
+            let upload = Upload { conn, key, entry };
+            return self.on_log_answer(upload, &DeviceAnswer::Kept);
         }
         let device = dialect::device_of(&key).expect("a device's key");
         let limit = self.config.device_log_limit;

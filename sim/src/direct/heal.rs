@@ -27,7 +27,7 @@ impl Run<'_> {
         let waiting = self.waiting_for_clients();
         self.fact(Fact::Recovered(waiting));
         // What was accepted before the clock went back expires only when it has caught up.
-        self.leap(self.schedule.world.settings.ttl + 1_000 + self.turned_back);
+        self.leap(self.schedule.longest_ttl() + 1_000 + self.turned_back);
         self.pass(14_000_000, |run| run.is_settled() && run.disk.model().counts().waiting == 0);
         self.advance(self.now + REST);
         self.rest();

@@ -14,7 +14,7 @@ use steadfast_core::command::Command;
 use steadfast_core::config::Config;
 use steadfast_core::event::{CloseCause, ConnEvent, Event, PusherEvent};
 use steadfast_core::gateway::Gateway;
-use steadfast_core::id::{ConnId, OpId, PusherId};
+use steadfast_core::id::{ConnId, Key, OpId, PusherId};
 use steadfast_core::record::{ConnRecord, Record, StoreRecord};
 use steadfast_core::sabotage::Sabotage as Broken;
 use steadfast_core::store::Answer;
@@ -268,14 +268,15 @@ impl Run<'_> {
                 self.disk.submit(op, request);
                 self.schedule_sync();
             }
-            Command::Record(_) | Command::Reply { .. } | Command::Answer { .. } => {}
+            Command::Answer { answer, .. } => self.tell_operator(&answer),
+            Command::Record(_) | Command::Reply { .. } => {}
         }
     }
 
     /// What a record tells the world.
     pub(super) fn heed(&mut self, record: &Record) {
         match record {
-            Record::Connection(id, ConnRecord::Bound { .. }) => self.note_bound(*id),
+            Record::Connection(id, ConnRecord::Bound { key, .. }) => self.note_bound(*id, key),
             Record::Store(_, StoreRecord::TimedOut { .. }) => {
                 self.deliver(Delivered::StoreTimedOut);
             }
@@ -303,10 +304,10 @@ impl Run<'_> {
         }
     }
 
-    fn note_bound(&mut self, id: ConnId) {
-        let clients = &self.schedule.world.clients;
+    fn note_bound(&mut self, id: ConnId, key: &Key) {
+        let keys = (0..).zip(&self.schedule.world.keys);
+        let key = keys.filter(|(_, spec)| spec.text == **key).map(|(place, _)| place).next();
         let Some(socket) = self.sockets.get(id) else { return };
-        let key = socket.client.map(|client| clients[client as usize].key);
         socket.bound = key;
         let mut others = self.sockets.open_ones().filter(|other| other.id != id);
         if others.any(|other| key.is_some() && other.bound == key && other.half_open) {

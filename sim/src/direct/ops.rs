@@ -3,13 +3,12 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "each match picks out what it is about")]
 
 use super::{Happening, Run};
-use crate::schedule::{Actor, BadLine, Delivered, Direction, OpKind, Push, Question};
+use crate::schedule::{Actor, BadLine, Delivered, Direction, OpKind, Question};
 use bytes::Bytes;
-use steadfast_core::event::{CloseCause, ConnEvent, Event, PushRequest, PusherEvent};
-use steadfast_core::id::{Key, RequestId};
+use steadfast_core::event::{CloseCause, ConnEvent, Event, PusherEvent};
+use steadfast_core::id::RequestId;
 use steadfast_core::link::legacy::LinkEvent;
-use steadfast_core::operator::OperatorRequest;
-use steadfast_core::store::DeadFilter;
+use steadfast_core::operator::{OperatorAnswer, OperatorRequest};
 
 impl Run<'_> {
     /// Does what the schedule says.
@@ -68,6 +67,17 @@ impl Run<'_> {
                 self.say(index, ConnEvent::TextReceived(first));
             }
             OpKind::Change => self.change_context(index),
+            OpKind::Upload(number) => {
+                let text = self.schedule.world.upload(index, number);
+                self.say(index, ConnEvent::TextReceived(text.into()));
+            }
+            OpKind::Pose(key) => {
+                let first = self.schedule.world.keys[key as usize].first.as_str();
+                if self.clients[index as usize].peer.is_connected() {
+                    self.deliver(Delivered::Posed);
+                }
+                self.say(index, ConnEvent::TextReceived(first.into()));
+            }
             OpKind::Chat => self.say(index, ConnEvent::TextReceived("how are you?".into())),
             OpKind::Binary => {
                 let data = Bytes::from_static(&[0xff, 0xfe, 0x00]);
@@ -194,7 +204,7 @@ impl Run<'_> {
                 self.send_line(index, PusherEvent::LineReceived(line));
             }
             OpKind::Request(push, name) => {
-                let request = self.request(push, name);
+                let request = push.request(name, &self.schedule.world);
                 self.send_line(index, PusherEvent::Requested(request));
             }
             OpKind::BadLine(line) => {
@@ -219,16 +229,6 @@ impl Run<'_> {
             }
             OpKind::Drop => self.end_back_end(index, PusherEvent::Closed),
             other => unreachable!("{other:?} is nothing that a back end does"),
-        }
-    }
-
-    fn request(&self, push: Push, name: u32) -> PushRequest {
-        let world = &self.schedule.world;
-        PushRequest {
-            key: world.keys[push.key as usize].text.as_str().into(),
-            data: push.payload(world).into(),
-            idempotency: Some(format!("name{name}").into()),
-            ttl: None,
         }
     }
 
@@ -259,18 +259,23 @@ impl Run<'_> {
         if !self.host.is_open() {
             return;
         }
-        let (limit, ids) = (1_000, Vec::new());
-        let key = Key::new(self.schedule.world.keys[key as usize].text.as_str());
-        let filter = DeadFilter { key: Some(key.clone()), ..DeadFilter::default() };
-        let request = match question {
-            Question::ShowQueue => OperatorRequest::ShowQueue { key, after: None, limit },
-            Question::PurgeQueue => OperatorRequest::PurgeQueue { key, ids, limit },
-            Question::ListDead => OperatorRequest::ListDead { filter, after: None, limit },
-            Question::RequeueDead => OperatorRequest::RequeueDead { key, ids },
-            Question::PurgeDead => OperatorRequest::PurgeDead { filter, limit },
-        };
+        let key = &self.schedule.world.keys[key as usize].text;
+        self.request_of_operator(question.asked(key));
+    }
+
+    fn request_of_operator(&mut self, request: OperatorRequest) {
         self.asked += 1;
         self.arrive(Event::Operator(RequestId(self.asked), request));
+    }
+
+    /// An operator is told something. Who takes the device log has what is told of it drops it.
+    pub(super) fn tell_operator(&mut self, answer: &OperatorAnswer) {
+        if let OperatorAnswer::DeviceLog(entries) = answer
+            && let Some(last) = entries.last()
+        {
+            let drop = OperatorRequest::DropDeviceLog { through: last.number, limit: 1_000 };
+            self.request_of_operator(drop);
+        }
     }
 
     /// A connection that is no client's.

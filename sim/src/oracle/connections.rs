@@ -111,7 +111,8 @@ impl Judge {
             return self.on_frame(node, id, text);
         }
         let text = dialect::trim(text);
-        let known = self.key_of_first(text);
+        let upload = self.world.uploaded(text);
+        let known = upload.map_or_else(|| self.key_of_first(text), |(key, _)| Some(key));
         let answered = known.is_some_and(|key| self.world.keys[key as usize].answered);
         let conn = self.conn(node, id);
         if !conn.upgraded || text.is_empty() {
@@ -123,10 +124,16 @@ impl Judge {
         }
         // A page's answer is for its own key; an add-in's echo is for any.
         let own = conn.key.is_none() || conn.key == known || text.starts_with('{');
-        if conn.key.is_none() {
-            conn.key = known;
-        }
         conn.owed += u32::from(answered && own);
+        let old = if conn.key.is_none() { known } else { conn.key };
+        conn.key = old;
+        let Some(key) = known.filter(|key| self.world.is_device(*key)) else { return };
+        if old.is_some_and(|old| old != key && self.world.is_device(old)) {
+            self.on_renamed(node, id, key);
+        }
+        if let Some((key, entry)) = upload {
+            self.on_upload(node, id, key, entry);
+        }
     }
 
     /// A client has all that was written to it before `mark`.
@@ -148,6 +155,7 @@ impl Judge {
     fn gone(&mut self, node: u32, id: ConnId) {
         let conn = self.node(node).conns.remove(&id);
         let Some(key) = conn.filter(|conn| conn.bound).and_then(|conn| conn.key) else { return };
+        self.device_unbound(node, id, key);
         if self.live(node, key).next().is_none() {
             self.node(node).abandoned.push(key);
         }
@@ -211,12 +219,12 @@ impl Judge {
             conn.drains.clear();
             key
         };
-        if let Some(key) = key
-            && self.live(node, key).next().is_none()
-        {
+        self.conn(node, id).closing = true;
+        let Some(key) = key else { return };
+        self.device_unbound(node, id, key);
+        if self.live(node, key).next().is_none() {
             self.node(node).abandoned.push(key);
         }
-        self.conn(node, id).closing = true;
     }
 
     /// How long an upgraded connection may be silent.
@@ -394,9 +402,9 @@ impl Judge {
             | ConnRecord::StandbyTookOver { .. }
             | ConnRecord::TakenElsewhere { .. }
             | ConnRecord::IdleTimedOut { .. }
-            | ConnRecord::PongOverdue { .. }
-            | ConnRecord::LogKept { .. }
-            | ConnRecord::LogNotKept { .. } => {}
+            | ConnRecord::PongOverdue { .. } => {}
+            ConnRecord::LogKept { .. } => self.node(node).ledger.pay("kept uploads", 1),
+            ConnRecord::LogNotKept { reason, .. } => self.on_unkept(node, id, *reason),
             ConnRecord::Link { record, .. } => self.on_link_record(node, record),
         }
     }
@@ -412,6 +420,7 @@ impl Judge {
         let conn = self.conn(node, id);
         conn.bound = true;
         conn.alone = live.is_empty();
+        self.device_bound(node, id, key);
     }
 }
 

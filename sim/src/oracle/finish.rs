@@ -10,6 +10,7 @@ impl Judge {
         self.judge_replies();
         self.judge_inventory(inventory);
         self.judge_heartbeats();
+        self.judge_devices(inventory);
         self.judge_clean(inventory);
     }
 

@@ -74,7 +74,7 @@ impl Judge {
             reopened: false,
             tries: 0,
             recorded: None,
-            expires_at: self.now.wall + self.config.ttl,
+            expires_at: self.now.wall + self.own_ttl.unwrap_or(self.config.ttl),
         };
         if self.messages.insert(id, message).is_some() {
             self.blame(Oracle::Tables, format!("{id} names two messages"));
@@ -157,6 +157,11 @@ impl Judge {
         Some(format!("{id} (#{}) is {wrong}: {reply:?}", message.content))
     }
 
+    /// Whether a push was answered that it is not promised, and nothing else stands for it.
+    pub(super) fn is_unpromised(&self, id: MessageId) -> bool {
+        self.messages.get(&id).is_some_and(|message| message.failed && !message.promised)
+    }
+
     /// Whether the store has it or a client.
     fn is_safe(&self, id: MessageId) -> bool {
         let Some(message) = self.messages.get(&id) else { return false };
@@ -193,12 +198,10 @@ impl Judge {
             }
             Op::Load { max_messages: 0, .. } => self.telling.map_or(Asked::Other, Asked::Greeting),
             Op::Session(request) => self.on_session_op(node, request),
-            Op::Load { .. }
-            | Op::Expire { .. }
-            | Op::Claim(_)
-            | Op::Device(_)
-            | Op::Queue(_)
-            | Op::Find { .. } => Asked::Other,
+            Op::Load { .. } | Op::Expire { .. } | Op::Claim(_) | Op::Queue(_) | Op::Find { .. } => {
+                Asked::Other
+            }
+            Op::Device(request) => self.on_device_op(node, op, request),
         };
         self.node(node).ops.insert(op, asked);
     }
@@ -245,7 +248,12 @@ impl Judge {
         };
         let others = self.nodes[node as usize].ops.values().filter(|asked| match asked {
             Asked::Append(id) => held(id),
-            Asked::Wish | Asked::Greeting(_) | Asked::Keep(_) | Asked::Other => false,
+            Asked::Wish
+            | Asked::Greeting(_)
+            | Asked::Keep(_)
+            | Asked::Note(_)
+            | Asked::Upload(..)
+            | Asked::Other => false,
         });
         let count = unproven + others.count() + usize::from(held(&append.id));
         self.demand(Oracle::Memory, count <= most, || {
@@ -276,6 +284,7 @@ impl Judge {
             return self.node(node).ledger.owe("stale ids", 1);
         };
         self.on_session_answer(node, &asked, answer);
+        self.on_device_answer(node, op, &asked, answer);
         let ledger = &mut self.nodes[node as usize].ledger;
         match answer {
             Answer::Appended(appended) => {
@@ -296,9 +305,12 @@ impl Judge {
             }
             Answer::Dead(DeadAnswer::Purged(count)) => match asked {
                 Asked::Wish => ledger.owe("purged dead letters", *count),
-                Asked::Append(_) | Asked::Greeting(_) | Asked::Keep(_) | Asked::Other => {
-                    ledger.owe("dropped dead letters", *count)
-                }
+                Asked::Append(_)
+                | Asked::Greeting(_)
+                | Asked::Keep(_)
+                | Asked::Note(_)
+                | Asked::Upload(..)
+                | Asked::Other => ledger.owe("dropped dead letters", *count),
             },
             Answer::Dead(DeadAnswer::Requeued(ids)) => {
                 ledger.owe("requeued letters", ids.len() as u64);
@@ -360,7 +372,8 @@ impl Judge {
         let content = self.contents.entry(serial).or_default();
         content.received += 1;
         let meant = content.key;
-        self.demand(Oracle::CrossTalk, key == meant, || {
+        let own = key == meant || self.devices.may_pose(client, meant);
+        self.demand(Oracle::CrossTalk, own, || {
             format!("client {client} of key {key} received #{serial}, which is for key {meant}")
         });
         self.received[client as usize].push(serial);

@@ -11,6 +11,7 @@
 mod clean;
 mod connections;
 mod deaths;
+mod devices;
 mod finish;
 mod ledger;
 mod links;
@@ -21,6 +22,7 @@ use crate::direct::hasher::TraceHasher;
 use crate::schedule::{Schedule, WorldSpec};
 use bytes::Bytes;
 use bytestring::ByteString;
+use devices::Devices;
 use ledger::Ledger;
 use links::LinkClient;
 use sessions::{LinkConn, Truth};
@@ -33,7 +35,7 @@ use steadfast_core::event::{Event, PusherEvent};
 use steadfast_core::id::{ConnId, Key, MessageId, OpId, PusherId, RequestId};
 use steadfast_core::operator::OperatorRequest;
 use steadfast_core::record::{ConnRecord, DeathReason, DeliveryRecord, Record, StoreRecord};
-use steadfast_core::store::{Retry, Session};
+use steadfast_core::store::{DeviceEntry, Retry, Session};
 use steadfast_core::time::{Span, Time};
 
 /// What is judged.
@@ -76,6 +78,9 @@ pub enum Oracle {
     Session,
     /// Where gateways share a store, only the one that holds a key decides about it.
     Claims,
+    /// What devices upload is in the device log once it is acknowledged, once, as theirs and in order;
+    /// and it is noted where they are connected.
+    Devices,
     /// A seed decides everything.
     Determinism,
 }
@@ -103,6 +108,7 @@ impl Oracle {
             Self::Link => "link",
             Self::Session => "session",
             Self::Claims => "claims",
+            Self::Devices => "devices",
             Self::Determinism => "determinism",
         }
     }
@@ -191,6 +197,10 @@ pub struct Inventory {
     pub removed: u64,
     /// How many dead letters and waiting messages were dropped for good.
     pub purged: u64,
+    /// The device log, oldest entry first.
+    pub device_log: Vec<DeviceEntry>,
+    /// Where devices are noted to be connected.
+    pub device_links: BTreeMap<ByteString, ConnId>,
 }
 
 /// What is looked up for every command, under a hash without a secret: walked in the same order in
@@ -216,6 +226,9 @@ pub struct Judge {
     operating: bool,
     /// The connection that the current batch is about, or the store's answer to it.
     telling: Option<ConnId>,
+    /// How long what is pushed in the current batch may wait, if its back end says so.
+    own_ttl: Option<Span>,
+    devices: Devices,
     /// The latest that the gateways' clock ever showed: what had expired then may be gone.
     latest: Time,
     links: BTreeMap<u32, LinkClient>,
@@ -300,6 +313,10 @@ enum Asked {
     Greeting(ConnId),
     /// That a session is kept.
     Keep(Box<Session>),
+    /// Where the device of this key is.
+    Note(u32),
+    /// That what this connection uploads is in the device log.
+    Upload(ConnId, ByteString),
     Other,
 }
 
@@ -379,6 +396,8 @@ impl Judge {
             requeued: BTreeMap::new(),
             operating: false,
             telling: None,
+            own_ttl: None,
+            devices: Devices::new(schedule.poses()),
             latest: Time::EPOCH,
             links: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -415,6 +434,10 @@ impl Judge {
         self.latest = self.latest.max(at.wall);
         self.operating = matches!(event, Event::Operator(..));
         self.telling = if let Event::Connection(id, _) = event { Some(*id) } else { None };
+        self.own_ttl = None;
+        if let Event::Pusher(_, PusherEvent::Requested(request)) = event {
+            self.own_ttl = request.ttl;
+        }
         self.on_event(node, event);
         for command in commands {
             self.on_command(node, command);
@@ -446,7 +469,9 @@ impl Judge {
             Fact::Cleared(ids) => self.on_cleared(&ids),
             Fact::Requeued { ids, expires_at } => self.on_requeued(&ids, expires_at),
             Fact::Recovered(waiting) => {
-                for (key, ids) in waiting {
+                for (key, mut ids) in waiting {
+                    // What was not promised and is stored all the same may wait for the next client.
+                    ids.retain(|id| !self.is_unpromised(*id));
                     self.demand(Oracle::Delivery, ids.is_empty(), || {
                         format!("{} still waits for {key}, which has a sound client", list(&ids))
                     });
@@ -511,7 +536,8 @@ impl Judge {
             Command::Record(record) => self.on_record(node, record),
             Command::Pause { pusher } => self.set_paused(node, *pusher, true),
             Command::Resume { pusher } => self.set_paused(node, *pusher, false),
-            Command::Answer { request, .. } => {
+            Command::Answer { request, answer } => {
+                self.on_told(answer);
                 let asked = self.node(node).requests.remove(request);
                 self.demand(Oracle::Reply, asked, || format!("{request} is answered unasked"));
             }
@@ -532,8 +558,9 @@ impl Judge {
             Record::Connection(id, record) => self.on_conn_record(node, *id, record),
             Record::Push(pusher, record) => self.on_push_record(node, *pusher, record),
             Record::Delivery(_, record) => self.on_delivery_record(node, record),
-            Record::Store(op, StoreRecord::TimedOut { .. }) => {
-                self.node(node).ops.remove(op);
+            Record::Store(op, StoreRecord::TimedOut { .. }) => self.on_timed_out(node, *op),
+            Record::Store(_, StoreRecord::DeviceLogTaken { count }) => {
+                self.node(node).ledger.pay("taken entries", *count);
             }
             Record::Store(_, StoreRecord::DeadDropped { count }) => {
                 self.node(node).ledger.pay("dropped dead letters", *count);
@@ -547,10 +574,7 @@ impl Judge {
             }
             Record::Store(
                 _,
-                StoreRecord::Retried { .. }
-                | StoreRecord::DeviceLogTaken { .. }
-                | StoreRecord::LeaseLost
-                | StoreRecord::LeaseHeld,
+                StoreRecord::Retried { .. } | StoreRecord::LeaseLost | StoreRecord::LeaseHeld,
             )
             | Record::Late(_) => {}
         }
@@ -623,6 +647,7 @@ impl Judge {
         for content in self.contents.values_mut().filter(own) {
             content.in_window = None;
         }
+        self.devices.crash(node);
         let lost = Node { losses: state.losses, lost: state.lost, ..Node::default() };
         *self.node(node) = lost;
     }

@@ -11,12 +11,12 @@ use rand_chacha::rand_core::SeedableRng;
 use std::collections::BTreeSet;
 
 /// One actor's operations being drawn.
-struct Draw<'a> {
-    actor: Actor,
-    rng: ChaCha8Rng,
-    families: &'a BTreeSet<Family>,
-    world: &'a WorldSpec,
-    ops: Vec<Op>,
+pub(super) struct Draw<'a> {
+    pub(super) actor: Actor,
+    pub(super) rng: ChaCha8Rng,
+    pub(super) families: &'a BTreeSet<Family>,
+    pub(super) world: &'a WorldSpec,
+    pub(super) ops: Vec<Op>,
 }
 
 pub(super) fn schedule(seed: u64, tier: Tier) -> Schedule {
@@ -24,6 +24,7 @@ pub(super) fn schedule(seed: u64, tier: Tier) -> Schedule {
     let families = draw_families(&mut rng, tier);
     let mut world = WorldSpec::draw(&mut rng, &families, tier);
     world.add_links(seed, &families);
+    world.add_devices(seed, &families);
     let families = draw_sharing(seed, families, &mut world);
     let clients = (0..).map(Actor::Client).take(world.clients.len());
     let back_ends = (0..world.back_ends).map(Actor::BackEnd);
@@ -38,6 +39,8 @@ pub(super) fn schedule(seed: u64, tier: Tier) -> Schedule {
             draw.rng = actor.stream(seed, Stream::Links);
             draw.push_to_links(index);
         }
+        draw.rng = actor.stream(seed, Stream::Devices);
+        draw.what_devices_bring();
         ops.append(&mut draw.ops);
     }
     if families.contains(&Family::Storm) {
@@ -106,12 +109,12 @@ impl Draw<'_> {
         }
     }
 
-    fn push_op(&mut self, at: u64, kind: OpKind) {
+    pub(super) fn push_op(&mut self, at: u64, kind: OpKind) {
         self.ops.push(Op { at, actor: self.actor, kind });
     }
 
     /// Some time before the world heals.
-    fn some_time(&mut self) -> u64 {
+    pub(super) fn some_time(&mut self) -> u64 {
         self.rng.random_range(3_000_000..self.world.heal_at)
     }
 
@@ -237,7 +240,7 @@ impl Draw<'_> {
         let (at, client) = (self.some_time(), self.rng.random_range(0..clients));
         let key = self.world.clients[client as usize].key;
         *serial += 1;
-        let push = Push { key, serial: *serial, padding: 0, poison: false };
+        let push = Push { key, serial: *serial, padding: 0, poison: false, ttl: None };
         let travel = self.world.clients[client as usize].latency;
         self.push_op(at, OpKind::Push(push));
         let reset_at = at + 60_000 + 8 * travel;
@@ -253,9 +256,9 @@ impl Draw<'_> {
         let (start, key) = (self.some_time(), self.some_key());
         for step in 0..self.rng.random_range(4..20) {
             *serial += 1;
-            let push = Push { key, serial: *serial, padding: 0, poison: false };
+            let push = Push { key, serial: *serial, padding: 0, poison: false, ttl: None };
             let name = 10_000 * (index + 1) + step;
-            self.push_op(start, OpKind::Request(push, name));
+            self.push_op(start, OpKind::Request(push, Some(name)));
         }
     }
 
@@ -263,12 +266,12 @@ impl Draw<'_> {
         self.rng.random_range(0..TEXT_KEYS)
     }
 
-    fn push_one(&mut self, at: u64, serial: &mut u32, key: u32) {
+    pub(super) fn push_one(&mut self, at: u64, serial: &mut u32, key: u32) {
         *serial += 1;
         let padding = if self.rng.random_bool(0.1) { self.rng.random_range(1..300) } else { 0 };
         let draws = (self.rng.random_range(0..100), self.rng.random_range(0..4));
         let poison = self.families.contains(&Family::Poison) && draws.0 < 2;
-        let mut push = Push { key, serial: *serial, padding, poison };
+        let mut push = Push { key, serial: *serial, padding, poison, ttl: None };
         if !self.families.contains(&Family::Duplicates) {
             return self.push_op(at, OpKind::Push(push));
         }
@@ -283,7 +286,7 @@ impl Draw<'_> {
                 // One in six has other data under the same name.
                 push.serial = 100_000 + 10 * name + u32::from(draws.0 > 27);
                 push.padding = 0;
-                self.push_op(at, OpKind::Request(push, name));
+                self.push_op(at, OpKind::Request(push, Some(name)));
             }
             _ => self.push_op(at, OpKind::Push(push)),
         }

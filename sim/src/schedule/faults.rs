@@ -202,11 +202,13 @@ pub enum Delivered {
     RedisWasLoading,
     /// A connection on which Redis tells what other gateways did was reset.
     NoticesReset,
+    /// A device called itself by the name of another.
+    Posed,
 }
 
 impl Delivered {
     /// All of them.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::Partitioned,
         Self::PartitionedOneWay,
         Self::Held,
@@ -245,5 +247,6 @@ impl Delivered {
         Self::RedisCrashed,
         Self::RedisWasLoading,
         Self::NoticesReset,
+        Self::Posed,
     ];
 }

@@ -8,6 +8,7 @@
 //!
 //! Not here: what an operation does. That is for the worlds.
 
+mod devices;
 mod draw;
 mod faults;
 mod spec;
@@ -21,6 +22,11 @@ use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use steadfast_core::event::PushRequest;
+use steadfast_core::id::Key;
+use steadfast_core::operator::OperatorRequest;
+use steadfast_core::store::DeadFilter;
+use steadfast_core::time::Span;
 
 /// Everything that makes one world.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -113,12 +119,17 @@ pub enum OpKind {
     Chat,
     /// The client sends a binary message that is no text.
     Binary,
+    /// The device uploads an entry of this number for the device log.
+    Upload(u32),
+    /// The device calls itself by the name of another until its next heartbeat: that of this key, by
+    /// its place in [`WorldSpec::keys`].
+    Pose(u32),
     /// The client changes the context of its session.
     Change,
     /// The back end pushes by a line.
     Push(Push),
-    /// The back end pushes under a name of its own, as HTTP does.
-    Request(Push, u32),
+    /// The back end pushes as HTTP does, under a name of its own if there is one.
+    Request(Push, Option<u32>),
     /// The back end sends a line that is no push.
     BadLine(BadLine),
     /// The back end ends its connection, so many bytes of a last line unfinished, and opens another.
@@ -170,6 +181,9 @@ pub struct Push {
     pub padding: u32,
     /// Whether a client that reads it ends at once.
     pub poison: bool,
+    /// How long it may wait, in milliseconds, when the back end says so. Lines cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<u64>,
 }
 
 /// A line that is no push.
@@ -245,6 +259,29 @@ pub enum Question {
     RequeueDead,
     /// That the dead letters are dropped.
     PurgeDead,
+    /// What is in the device log, which is dropped when it is taken: as `steadfast device-logs` does.
+    TakeLog,
+}
+
+/// So many are listed or dropped at once, and so many entries taken from the device log.
+const LISTED: u32 = 1_000;
+const TAKEN: u32 = 5;
+
+impl Question {
+    /// What a gateway is asked, about this key.
+    #[must_use]
+    pub fn asked(self, key: &str) -> OperatorRequest {
+        let (key, limit, ids) = (Key::new(key), LISTED, Vec::new());
+        let filter = DeadFilter { key: Some(key.clone()), ..DeadFilter::default() };
+        match self {
+            Self::ShowQueue => OperatorRequest::ShowQueue { key, after: None, limit },
+            Self::PurgeQueue => OperatorRequest::PurgeQueue { key, ids, limit },
+            Self::ListDead => OperatorRequest::ListDead { filter, after: None, limit },
+            Self::RequeueDead => OperatorRequest::RequeueDead { key, ids },
+            Self::PurgeDead => OperatorRequest::PurgeDead { filter, limit },
+            Self::TakeLog => OperatorRequest::ReadDeviceLog { after: None, limit: TAKEN },
+        }
+    }
 }
 
 /// What an actor's random stream is for.
@@ -256,6 +293,8 @@ pub enum Stream {
     World,
     /// What clients of the link protocol bring with them.
     Links,
+    /// What devices and pushes by HTTP bring with them.
+    Devices,
 }
 
 impl Actor {
@@ -280,6 +319,7 @@ impl Actor {
             Stream::Schedule => 1,
             Stream::World => 2,
             Stream::Links => 3,
+            Stream::Devices => 0,
         };
         rng.set_stream(self.number() * 4 + purpose);
         rng
@@ -297,6 +337,26 @@ impl Schedule {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.families.is_empty()
+    }
+
+    /// Which clients are taken for other devices now and then, and for which ones: by their places.
+    #[must_use]
+    pub fn poses(&self) -> BTreeSet<(u32, u32)> {
+        let poses = self.ops.iter().filter_map(|op| match (op.actor, &op.kind) {
+            (Actor::Client(client), OpKind::Pose(key)) => Some((client, *key)),
+            _ => None,
+        });
+        poses.collect()
+    }
+
+    /// The longest that any message may wait, in milliseconds.
+    #[must_use]
+    pub fn longest_ttl(&self) -> u64 {
+        let pushes = self
+            .ops
+            .iter()
+            .filter_map(|op| if let OpKind::Request(push, _) = &op.kind { push.ttl } else { None });
+        pushes.max().unwrap_or(0).max(self.world.settings.ttl)
     }
 
     /// The schedule as readable JSON.
@@ -337,6 +397,17 @@ impl Push {
         text.extend(std::iter::repeat_n('.', self.padding as usize));
         text.push_str(if self.poison { r#"","Poison":true}"# } else { r#""}"# });
         text
+    }
+
+    /// The push as HTTP makes it, under this name if it has one.
+    #[must_use]
+    pub fn request(self, name: Option<u32>, world: &WorldSpec) -> PushRequest {
+        PushRequest {
+            key: world.keys[self.key as usize].text.as_str().into(),
+            data: self.payload(world).into(),
+            idempotency: name.map(|name| format!("name{name}").into()),
+            ttl: self.ttl.map(Span::from_millis),
+        }
     }
 
     /// The number in a payload.
@@ -393,11 +464,24 @@ mod tests {
         use rand::Rng;
         let mut first = BTreeMap::new();
         for actor in [Actor::Client(0), Actor::Client(1), Actor::BackEnd(0), Actor::Store] {
-            for purpose in [Stream::Schedule, Stream::World, Stream::Links] {
+            for purpose in [Stream::Schedule, Stream::World, Stream::Links, Stream::Devices] {
                 first.insert(actor.stream(7, purpose).next_u64(), actor);
             }
         }
-        assert_eq!(first.len(), 12);
+        assert_eq!(first.len(), 16);
+    }
+
+    #[test]
+    fn an_upload_tells_whose_it_is() {
+        let mut worlds = (0..).map(|seed| Schedule::draw(seed, Tier::Direct).world);
+        let world = worlds.find(|world| !world.logging_devices().is_empty()).expect("some have");
+        for key in world.logging_devices() {
+            let client = world.clients.iter().position(|client| client.key == key);
+            let client = u32::try_from(client.expect("each has a client")).expect("few");
+            let text = world.upload(client, 17);
+            assert_eq!(world.uploaded(&text), Some((key, r#"{"n":17}"#)));
+        }
+        assert_eq!(world.uploaded(r#"{"deviceId":"d1"}"#), None);
     }
 
     #[test]

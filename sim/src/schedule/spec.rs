@@ -17,6 +17,13 @@ pub(super) const TEXT_KEYS: u32 = 9;
 /// The part of the worlds that clients of the link protocol come to.
 const LINKED_SHARE: f64 = 0.4;
 
+/// The part of the worlds whose devices upload what they log.
+const DEVICE_SHARE: f64 = 0.25;
+
+/// How the keys of devices begin, and what is behind the object that names one in an upload.
+const DEVICE: &str = "device:";
+const UPLOAD: &str = r#","type":4,"data":"#;
+
 /// The keys that a client of the link protocol may share with others. That of a device is reserved.
 const SHARED: [u32; 6] = [0, 1, 2, 3, 4, 6];
 
@@ -50,6 +57,14 @@ pub struct KeySpec {
     pub first: String,
     /// Whether its clients' heartbeats are answered in text.
     pub answered: bool,
+}
+
+impl KeySpec {
+    /// The id of the device whose key it is, if it is one's.
+    #[must_use]
+    pub fn device(&self) -> Option<&str> {
+        self.text.strip_prefix(DEVICE)
+    }
 }
 
 /// One client.
@@ -142,6 +157,9 @@ pub struct Settings {
     /// What concerns clients of the link protocol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<LinkSettings>,
+    /// See [`Config::device_log_limit`]; when absent there is room for everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_log_limit: Option<u64>,
 }
 
 /// The settings that concern clients of the link protocol, in milliseconds.
@@ -164,6 +182,9 @@ impl Settings {
             config.link_heartbeat = Span::from_millis(link.heartbeat);
             config.ack_timeout = Span::from_millis(link.ack_timeout);
             config.session_keep = Span::from_millis(link.session_keep);
+        }
+        if let Some(limit) = self.device_log_limit {
+            config.device_log_limit = limit;
         }
         config
     }
@@ -217,6 +238,7 @@ impl Settings {
             dead_limit: 10_000,
             kick_interval: 5_000,
             link: None,
+            device_log_limit: None,
         }
     }
 
@@ -244,6 +266,7 @@ impl Settings {
             dead_limit: if rng.random_bool(0.2) { rng.random_range(1..20) } else { 10_000 },
             kick_interval: 5_000,
             link: None,
+            device_log_limit: None,
         }
     }
 }
@@ -312,20 +335,78 @@ impl WorldSpec {
         } else {
             settings
         });
+        self.let_everybody_in();
+    }
+
+    /// In a part of the worlds devices upload what they log, and there is one more of them. As the
+    /// clients of the link protocol, they are drawn from a stream of their own.
+    pub(super) fn add_devices(&mut self, seed: u64, families: &BTreeSet<Family>) {
+        let mut rng = Actor::Stranger.stream(seed, Stream::Devices);
+        if !rng.random_bool(DEVICE_SHARE) {
+            return;
+        }
+        let place = u32::try_from(self.keys.len()).expect("a world has few keys");
+        self.keys.push(device_key("d2"));
+        self.clients.push(draw_client(&mut rng, place, families));
+        if !families.is_empty() && rng.random_bool(0.4) {
+            self.settings.device_log_limit = Some(rng.random_range(30..200));
+        }
+        self.let_everybody_in();
+    }
+
+    /// Every client can be connected.
+    fn let_everybody_in(&mut self) {
         let crowd = u32::try_from(self.clients.len()).expect("a world has few clients");
         self.settings.max_connections = self.settings.max_connections.max(crowd);
     }
 
-    /// How many clients speak no link protocol. They come first.
+    /// How many clients there are in every world: they come before those of the link protocol and
+    /// further devices.
     #[must_use]
     pub fn text_clients(&self) -> usize {
-        self.clients.iter().take_while(|client| client.speaks == Speaks::Text).count()
+        let first = |client: &&ClientSpec| client.speaks == Speaks::Text && client.key < TEXT_KEYS;
+        self.clients.iter().take_while(first).count()
     }
 
     /// The keys that only clients of the link protocol have: their places in [`WorldSpec::keys`].
     #[must_use]
     pub fn link_keys(&self) -> std::ops::Range<u32> {
-        TEXT_KEYS..u32::try_from(self.keys.len()).expect("a world has few keys")
+        let keys = u32::try_from(self.keys.len()).expect("a world has few keys");
+        TEXT_KEYS..(TEXT_KEYS..keys).find(|key| self.is_device(*key)).unwrap_or(keys)
+    }
+
+    /// The keys of devices that upload what they log: their places in [`WorldSpec::keys`]. There are
+    /// two of them or none.
+    #[must_use]
+    pub fn logging_devices(&self) -> Vec<u32> {
+        let keys = u32::try_from(self.keys.len()).expect("a world has few keys");
+        let devices: Vec<_> = (0..keys).filter(|key| self.is_device(*key)).collect();
+        if devices.len() > 1 { devices } else { Vec::new() }
+    }
+
+    /// Whether a key is that of a device.
+    #[must_use]
+    pub fn is_device(&self, key: u32) -> bool {
+        self.keys[key as usize].device().is_some()
+    }
+
+    /// What a device sends to upload an entry of this number.
+    #[must_use]
+    pub fn upload(&self, client: u32, number: u32) -> String {
+        let key = &self.keys[self.clients[client as usize].key as usize];
+        let named = key.first.strip_suffix('}').expect("a device's first message is an object");
+        format!(r#"{named}{UPLOAD}{{"n":{number}}}}}"#)
+    }
+
+    /// What a device uploads by this text: whose key it names, by its place, and the entry.
+    #[must_use]
+    pub fn uploaded<'a>(&self, text: &'a str) -> Option<(u32, &'a str)> {
+        let keys = (0..).zip(&self.keys).filter(|(_, key)| key.device().is_some());
+        keys.filter_map(|(place, key)| {
+            let data = text.strip_prefix(key.first.strip_suffix('}')?)?.strip_prefix(UPLOAD)?;
+            Some((place, data.strip_suffix('}')?))
+        })
+        .next()
     }
 
     /// How the link of a client is set that speaks the link protocol.
@@ -373,6 +454,12 @@ fn draw_link(rng: &mut ChaCha8Rng, key: u32) -> ClientSpec {
     ClientSpec { key, pongs: Pongs::Prompt, latency, speaks: Speaks::Link }
 }
 
+/// The key of a device.
+fn device_key(id: &str) -> KeySpec {
+    let first = format!(r#"{{"deviceId":"{id}"}}"#);
+    KeySpec { text: format!("{DEVICE}{id}"), first, answered: true }
+}
+
 /// The keys of every world: of web pages, of an add-in with two functions, of a device, of something
 /// else, and one that no client ever has, unless the world is clean.
 fn draw_keys() -> Vec<KeySpec> {
@@ -383,7 +470,7 @@ fn draw_keys() -> Vec<KeySpec> {
         same("333", true),
         same(r#"{"uid":"7","FunctionType":4}"#, true),
         same(r#"{"uid":"7","FunctionType":5}"#, true),
-        KeySpec { text: "device:d1".into(), first: r#"{"deviceId":"d1"}"#.into(), answered: true },
+        device_key("d1"),
         same("text", false),
         same("4444", true),
         same("nobody", false),

@@ -16,6 +16,7 @@ use crate::schedule::{self, Delivered, Push};
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -59,6 +60,8 @@ pub enum Whim {
     Say,
     /// It sends this message.
     Text(String),
+    /// It sends this message, by which it is taken for the device of this key.
+    Pose(usize, String),
     /// It reads nothing.
     StopReading,
     /// It reads again.
@@ -88,6 +91,7 @@ impl Whim {
             | Self::Change
             | Self::Say
             | Self::Text(_)
+            | Self::Pose(..)
             | Self::Read
             | Self::Roam(_) => false,
         }
@@ -144,6 +148,8 @@ pub(super) struct Client {
     ignores_pings_until: Time,
     /// Sockets of which it knows nothing any more, and nobody else was told either.
     ghosts: Vec<Wire>,
+    /// The keys of other devices that it was taken for.
+    poses: BTreeSet<usize>,
     rng: ChaCha8Rng,
 }
 
@@ -164,6 +170,7 @@ impl Client {
             frozen_until: Time::EPOCH,
             ignores_pings_until: Time::EPOCH,
             ghosts: Vec::new(),
+            poses: BTreeSet::new(),
             rng: ChaCha8Rng::seed_from_u64(seed),
             setup,
             around,
@@ -229,6 +236,13 @@ impl Client {
             Whim::Say if self.is_link() => self.send_text(now, PING),
             Whim::Say => self.send_text(now, &self.setup.first.clone()),
             Whim::Text(text) => self.send_text(now, text),
+            Whim::Pose(key, text) => {
+                self.poses.insert(*key);
+                if matches!(&self.state, State::Open(socket) if socket.upgraded) {
+                    self.around.delivered.count(Delivered::Posed);
+                }
+                self.send_text(now, text);
+            }
             Whim::StopReading => {
                 self.reads = false;
                 self.say(now, "stops reading");
@@ -396,7 +410,7 @@ impl Client {
                 self.say(now, "← ping, → pong");
             }
             Pongs::Prompt | Pongs::Never => {
-                self.around.ends.ignored_ping(&self.setup);
+                self.around.ends.ignored_ping(&self.setup, &self.poses);
                 self.around.delivered.count(Delivered::PingIgnored);
                 self.say(now, "← ping");
             }
@@ -419,7 +433,7 @@ impl Client {
         let poison = Push::is_poison(text);
         let text = String::from_utf8_lossy(text).into_owned();
         self.say(now, &format!("← {text}"));
-        self.around.ends.received(&self.setup, number, &text);
+        self.around.ends.received(&self.setup, &self.poses, number, &text);
         if poison {
             self.around.delivered.count(Delivered::Poisoned);
             return self.lose(now, "dies of it");

@@ -10,6 +10,7 @@ mod rest;
 use super::START;
 use super::backend::{BackendHost, BackendOp, work};
 use super::client::{Surroundings, Whim};
+use super::desk::Brought;
 use super::ends::{Breach, Ends};
 use super::gateway::{Machine, Parts, serve};
 use super::plan::{ClientSetup, Host, Op, OpKind, Plan, Pongs, Setup, Speaks};
@@ -220,6 +221,7 @@ impl Director {
                 timeline: self.timeline.clone(),
                 key: self.narrowed(),
                 delivered: self.delivered.clone(),
+                ends: self.ends.clone(),
                 watch: self.watch.clone(),
                 redis: self.redis.is_some().then_some(redis::NAME),
                 sabotage: self.sabotage,
@@ -399,6 +401,12 @@ impl Director {
             OpKind::HangUp { backend, gateway } => {
                 self.backends[*backend].order(BackendOp::HangUp { gateway: *gateway });
             }
+            OpKind::Request { gateway, line, request } => {
+                self.bring(*gateway, Brought::Push(line.clone(), request.clone()));
+            }
+            OpKind::Ask(gateway, question) => {
+                self.bring(*gateway, Brought::Question(question.clone()));
+            }
             OpKind::Cut(a, b) => self.trouble(*a, *b, Trouble::Cut),
             OpKind::CutOneWay(from, to) => self.trouble(*from, *to, Trouble::OneWay),
             OpKind::Hold(a, b) => self.trouble(*a, *b, Trouble::Held),
@@ -429,14 +437,7 @@ impl Director {
                 self.world(redis::NAME, "resets the connections on which it tells notices");
                 self.redis().reset_subscribers();
             }
-            OpKind::Stop(gateway) => {
-                if !self.down.contains(&Host::Gateway(*gateway)) {
-                    self.delivered.count(Delivered::Stopped);
-                    self.world(&self.name(Host::Gateway(*gateway)), "is asked to stop");
-                    self.machines[*gateway].stopping.set(true);
-                    self.machines[*gateway].wake();
-                }
-            }
+            OpKind::Stop(gateway) => self.stop(*gateway),
             OpKind::Chop(host, on) => {
                 let how = if *on { "byte by byte" } else { "whole" };
                 self.world(&self.name(*host), format!("writes go out {how}"));
@@ -447,6 +448,24 @@ impl Director {
                     Host::Redis => self.redis().chop.set(*on),
                 }
             }
+        }
+    }
+
+    /// A gateway is asked to stop, if it is there.
+    fn stop(&self, gateway: usize) {
+        if !self.down.contains(&Host::Gateway(gateway)) {
+            self.delivered.count(Delivered::Stopped);
+            self.world(&self.name(Host::Gateway(gateway)), "is asked to stop");
+            self.machines[gateway].stopping.set(true);
+            self.machines[gateway].wake();
+        }
+    }
+
+    /// Brings something to a gateway past its sockets, if it is there.
+    fn bring(&self, gateway: usize, brought: Brought) {
+        if !self.down.contains(&Host::Gateway(gateway)) {
+            self.machines[gateway].desk.borrow_mut().bring(brought);
+            self.machines[gateway].wake();
         }
     }
 

@@ -2,10 +2,12 @@
 //! sockets and a simulated disk.
 //!
 //! A turn is the daemon's: read every socket and hand on each event, settling the store's answers
-//! after every one; accept; settle; serve the deadline; end what has lingered; write to each socket
-//! once. `Gateway::check` runs after every event.
+//! after every one; accept; take what was brought past the sockets; settle; serve the deadline; end
+//! what has lingered; write to each socket once. `Gateway::check` runs after every event.
 
+use super::desk::Desk;
 use super::disk::Drive;
+use super::ends::Ends;
 use super::shared::{self, Shared};
 use super::slots::Place;
 use super::sockets::{Input, Sockets};
@@ -30,11 +32,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use steadfast_core::command::{Close, Command};
+use steadfast_core::command::{Close, Command, Reply};
 use steadfast_core::config::Config;
 use steadfast_core::event::{CloseCause, ConnEvent, Event};
 use steadfast_core::gateway::Gateway;
-use steadfast_core::id::{ConnId, Key};
+use steadfast_core::id::{ConnId, Key, PusherId};
 use steadfast_core::record::{ConnRecord, PushRecord, Record, StoreRecord};
 use steadfast_core::time::{Span, Time};
 use steadfast_core::trace::Trace;
@@ -51,6 +53,9 @@ pub(super) struct Machine {
     pub(super) config: Config,
     seed: u64,
     pub(super) drive: RefCell<Drive>,
+    /// What is brought to its process past its sockets.
+    pub(super) desk: RefCell<Desk>,
+    ends: Ends,
     /// What the wall clock showed when the world began, later leaps included.
     clock: Cell<Time>,
     /// The process does not run before this time.
@@ -82,6 +87,7 @@ pub(super) struct Parts {
     pub(super) timeline: Timeline,
     pub(super) key: Option<Key>,
     pub(super) delivered: Tally,
+    pub(super) ends: Ends,
     pub(super) watch: Watch,
     /// The host of the store that it shares with others.
     pub(super) redis: Option<&'static str>,
@@ -103,6 +109,8 @@ impl Machine {
         Self {
             name: name.to_owned(),
             drive: RefCell::new(Drive::new(parts.seed, slow, parts.delivered.clone())),
+            desk: RefCell::default(),
+            ends: parts.ends,
             config: parts.config,
             seed: parts.seed,
             clock: Cell::new(parts.clock),
@@ -162,6 +170,7 @@ impl Machine {
     /// Its process has ended.
     pub(super) fn crash(&self, at: Span) {
         self.drive.borrow_mut().crash();
+        self.desk.borrow_mut().crash(&self.ends);
         self.tell_facts(at);
         self.stopping.set(false);
         self.watch.fact(at, None, self.index, Fact::Crashed(self.index as u32));
@@ -296,6 +305,7 @@ impl Process {
         if !self.told_to_stop {
             self.accept(cx);
         }
+        self.take_requests(cx);
         self.take_notices(cx);
         self.settle(cx);
         self.serve_deadline(cx);
@@ -403,6 +413,20 @@ impl Process {
         self.dispatch_pending(cx);
     }
 
+    /// Takes what was brought past the sockets.
+    fn take_requests(&mut self, cx: &Context<'_>) {
+        let machine = Rc::clone(&self.machine);
+        loop {
+            let back_end = || self.sockets.reserve_pusher();
+            let events = machine.desk.borrow_mut().take(machine.index, &machine.ends, back_end);
+            let Some(events) = events else { return };
+            for event in events {
+                self.dispatch(cx, event);
+                self.settle(cx);
+            }
+        }
+    }
+
     /// Hands the store's answers on until there are none.
     fn settle(&mut self, cx: &Context<'_>) {
         loop {
@@ -470,7 +494,7 @@ impl Process {
             Command::Pong { conn, payload } => self.sockets.pong(conn, &payload),
             Command::ReportDrained { conn } => self.sockets.report_drained(conn),
             Command::Close { conn, close } => self.sockets.close(cx, conn, close),
-            Command::Reply { pusher, reply } => self.sockets.reply(pusher, reply),
+            Command::Reply { pusher, reply } => self.reply(pusher, reply),
             Command::Pause { pusher } => self.sockets.pause(pusher, true),
             Command::Resume { pusher } => {
                 self.sockets.pause(pusher, false);
@@ -482,8 +506,20 @@ impl Process {
                 None => self.machine.drive.borrow_mut().submit(self.sockets.now, op, request),
             },
             Command::Record(record) => self.count_record(&record),
-            // Nobody asks: operators are not simulated.
-            Command::Answer { .. } => {}
+            Command::Answer { answer, .. } => {
+                self.machine.desk.borrow_mut().tell(&answer);
+                cx.waker().wake_by_ref();
+            }
+        }
+    }
+
+    /// Hands a reply to the back end, whichever way its push has come.
+    fn reply(&mut self, pusher: PusherId, reply: Reply) {
+        let machine = &self.machine;
+        if machine.desk.borrow_mut().reply(pusher, reply, &machine.ends) {
+            self.sockets.release_pusher(pusher);
+        } else {
+            self.sockets.reply(pusher, reply);
         }
     }
 

@@ -11,6 +11,7 @@
 
 mod backend;
 mod client;
+mod desk;
 mod director;
 mod disk;
 mod ends;

@@ -5,6 +5,8 @@ pub use crate::schedule::Pongs;
 pub use crate::schedule::Speaks;
 use crate::schedule::Trouble;
 use steadfast_core::config::Config;
+use steadfast_core::event::PushRequest;
+use steadfast_core::operator::OperatorRequest;
 use steadfast_core::time::Span;
 
 /// Who is in a world, and its settings.
@@ -134,6 +136,17 @@ pub enum OpKind {
         /// To which gateway.
         gateway: usize,
     },
+    /// A back end pushes to this gateway by HTTP.
+    Request {
+        /// To which gateway.
+        gateway: usize,
+        /// What, as a line would say it.
+        line: PushLine,
+        /// What, as the gateway is told it.
+        request: PushRequest,
+    },
+    /// An operator asks this of a gateway.
+    Ask(usize, OperatorRequest),
     /// Nothing gets through between the two.
     Cut(Host, Host),
     /// Nothing gets from the first to the second.

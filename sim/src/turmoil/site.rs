@@ -80,6 +80,7 @@ impl Site {
                 | Whim::Reset
                 | Whim::Say
                 | Whim::Text(_)
+                | Whim::Pose(..)
                 | Whim::StopReading
                 | Whim::Read
                 | Whim::Malformed(_)

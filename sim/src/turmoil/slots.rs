@@ -19,13 +19,24 @@ impl<T> Slots<T> {
     }
 
     pub(super) fn insert(&mut self, entry: T) -> Place {
+        let (slot, generation) = self.reserve();
+        self.slots[slot as usize].1 = Some(entry);
+        (slot, generation)
+    }
+
+    /// A place without an entry, which nobody else is given until it is released.
+    pub(super) fn reserve(&mut self) -> Place {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push((self.first_generation, None));
             self.slots.len() as u32 - 1
         });
-        let (generation, place) = &mut self.slots[slot as usize];
-        *place = Some(entry);
-        (slot, *generation)
+        (slot, self.slots[slot as usize].0)
+    }
+
+    /// A place that was reserved is free again.
+    pub(super) fn release(&mut self, (slot, _): Place) {
+        self.slots[slot as usize].0 += 1;
+        self.free.push(slot);
     }
 
     pub(super) fn get_mut(&mut self, (slot, generation): Place) -> Option<&mut T> {
@@ -35,10 +46,9 @@ impl<T> Slots<T> {
 
     pub(super) fn remove(&mut self, place: Place) -> Option<T> {
         self.get_mut(place)?;
-        let (generation, entry) = &mut self.slots[place.0 as usize];
-        *generation += 1;
-        self.free.push(place.0);
-        entry.take()
+        let entry = self.slots[place.0 as usize].1.take();
+        self.release(place);
+        entry
     }
 
     /// The places in use, in order.

@@ -162,6 +162,17 @@ impl Sockets {
         self.pending.push_back(Event::Pusher(pusher_id(place), PusherEvent::Opened));
     }
 
+    /// A back end without a socket: it takes a place among the others until it has its reply.
+    pub(super) fn reserve_pusher(&mut self) -> PusherId {
+        pusher_id(self.pushers.reserve())
+    }
+
+    /// A back end without a socket has its reply.
+    pub(super) fn release_pusher(&mut self, id: PusherId) {
+        self.pending.push_back(Event::Pusher(id, PusherEvent::Closed));
+        self.pushers.release((id.slot, id.generation));
+    }
+
     pub(super) fn client_places(&self) -> Vec<Place> {
         self.clients.places()
     }

@@ -5,7 +5,8 @@
 //! faults now and then at another. Where gateways share a Redis, pushes and clients go to any of them. A
 //! client that was away comes back to the next gateway.
 //!
-//! Pushes by HTTP are sent as lines: HTTP is not simulated, and neither are their names.
+//! Pushes by HTTP and operators' questions reach a gateway as its loop is told them: HTTP itself is
+//! not simulated.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "each actor has operations of its own")]
 
@@ -108,8 +109,7 @@ impl Writer<'_> {
             Actor::Gateway(gateway) => self.gateway(at, gateway as usize, &op.kind),
             Actor::Store | Actor::Clock => self.everywhere(at, &op.kind),
             Actor::Stranger => self.stranger(at, &op.kind),
-            // These worlds have no operators.
-            Actor::Operator => {}
+            Actor::Operator => self.operator(at, &op.kind),
         }
     }
 
@@ -162,6 +162,14 @@ impl Writer<'_> {
                 self.whim(at, client, Whim::StrayPong(counter + 1_000_000));
             }
             OpKind::Repeat => self.whim(at, client, Whim::Say),
+            OpKind::Upload(number) => {
+                let text = self.schedule.world.upload(client as u32, *number);
+                self.whim(at, client, Whim::Text(text));
+            }
+            OpKind::Pose(key) => {
+                let first = self.schedule.world.keys[*key as usize].first.clone();
+                self.whim(at, client, Whim::Pose(*key as usize, first));
+            }
             OpKind::Chat => self.whim(at, client, Whim::Text("chat".to_owned())),
             OpKind::Change => self.whim(at, client, Whim::Change),
             OpKind::Binary => self.whim(at, client, Whim::Binary),
@@ -210,7 +218,13 @@ impl Writer<'_> {
         let anywhere = at as usize % self.setup.gateways;
         let hang_up = plan::OpKind::HangUp { backend, gateway: anywhere };
         match kind {
-            OpKind::Push(push) | OpKind::Request(push, _) => {
+            OpKind::Request(push, name) => {
+                let gateway = self.home(push.key, push.serial);
+                let line = line(*push, self.schedule);
+                let request = push.request(*name, &self.schedule.world);
+                self.add(at, plan::OpKind::Request { gateway, line, request });
+            }
+            OpKind::Push(push) => {
                 let gateway = self.home(push.key, push.serial);
                 let lines = vec![line(*push, self.schedule)];
                 self.add(at, plan::OpKind::Push { backend, gateway, lines });
@@ -305,6 +319,19 @@ impl Writer<'_> {
                 }
                 other => unreachable!("neither store nor clock do {other:?}"),
             }
+        }
+    }
+
+    /// Operators ask each gateway that has a store of its own. The device log in Redis is taken past the
+    /// gateways.
+    fn operator(&mut self, at: u64, kind: &OpKind) {
+        let OpKind::Ask(question, key) = kind else { unreachable!("no operator does {kind:?}") };
+        if self.setup.lease.is_some() {
+            return;
+        }
+        for gateway in 0..self.setup.gateways {
+            let asked = question.asked(&self.schedule.world.keys[*key as usize].text);
+            self.add(at, plan::OpKind::Ask(gateway, asked));
         }
     }
 

@@ -94,7 +94,7 @@ impl Client {
         let poisoned = Push::is_poison(&payload);
         let fact = Fact::Received { client: self.setup.number, payload };
         self.around.watch.fact(now.since(Time::EPOCH), None, gateway, fact);
-        self.around.ends.received(&self.setup, number, data);
+        self.around.ends.received(&self.setup, &self.poses, number, data);
         if poisoned {
             self.around.delivered.count(Delivered::Poisoned);
             self.lose_process();
