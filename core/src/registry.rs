@@ -134,22 +134,6 @@ impl Registry {
         (0..).zip(&self.slots).filter_map(|(slot, mailbox)| Some((slot, mailbox.as_ref()?)))
     }
 
-    /// Verifies that as many mailboxes are found by key as there are, and that one of them is, which
-    /// `turn` chooses: hashing all keys after every event would take a tenth of a simulation.
-    pub(crate) fn check(&self, turn: u64) {
-        let chosen = turn % self.by_key.len().max(1) as u64;
-        let mut count = 0;
-        for (slot, mailbox) in self.iter() {
-            let key = &mailbox.key;
-            assert!(!mailbox.is_disposable(), "the mailbox of {key} is of no use");
-            if count == chosen {
-                assert_eq!(self.find(key), Some(slot), "the key {key} finds its mailbox");
-            }
-            count += 1;
-        }
-        assert_eq!(self.by_key.len() as u64, count, "keys known and mailboxes kept");
-    }
-
     fn value_hash(&self, key: &Key) -> Option<u64> {
         if !key.starts_with('{') {
             return None;

@@ -41,7 +41,6 @@ impl Gateway {
     /// # Panics
     /// When something does not hold, naming it.
     pub fn check(&self) {
-        self.registry.check(self.now.as_micros());
         self.pushers.iter().for_each(crate::pushers::Pusher::check);
         let mut open = 0;
         let mut armed = self.mailbox_timers.iter().filter(|at| **at != Time::NEVER).count();
@@ -52,9 +51,6 @@ impl Gateway {
         }
         assert_eq!(open, self.open_conns, "open connections");
         assert_eq!(armed, self.timers.len(), "armed timers");
-        self.uploads.check(self.operations.iter().filter_map(|operation| {
-            if let Pending::DeviceLog(upload) = operation { Some(&**upload) } else { None }
-        }));
         self.check_mailboxes();
     }
 
@@ -87,7 +83,11 @@ impl Gateway {
         let slots = self.registry.slots() as usize;
         // For each mailbox, how many operations there are on it and how many messages they bury.
         let mut known = vec![(0_u32, 0); slots];
+        let mut uploads = Vec::new();
         for operation in self.operations.iter() {
+            if let Pending::DeviceLog(upload) = operation {
+                uploads.push(&**upload);
+            }
             if let Some(slot) = operation.mailbox() {
                 let (pending, burying) = &mut known[slot as usize];
                 *pending += 1;
@@ -96,8 +96,17 @@ impl Gateway {
                 }
             }
         }
+        self.uploads.check(uploads.into_iter());
+        // Hashing all keys after every event would take a tenth of a simulation.
+        let turn = self.now.as_micros() % self.registry.len().max(1) as u64;
+        let mut count = 0;
         for (slot, mailbox) in self.registry.iter() {
             let key = &mailbox.key;
+            assert!(!mailbox.is_disposable(), "the mailbox of {key} is of no use");
+            if count == turn {
+                assert_eq!(self.registry.find(key), Some(slot), "the key {key} finds its mailbox");
+            }
+            count += 1;
             let (pending, burying) = known[slot as usize];
             assert_eq!(mailbox.pending, pending, "operations on {key}");
             assert_eq!(mailbox.burying.len(), burying, "burials of {key}");
@@ -118,6 +127,7 @@ impl Gateway {
                 );
             }
         }
+        assert_eq!(self.registry.len() as u64, count, "keys known and mailboxes kept");
     }
 
     fn check_window(&self, slot: u32, mailbox: &Mailbox) {
