@@ -177,7 +177,7 @@ impl Draw<'_> {
     fn back_end(&mut self) {
         let Actor::BackEnd(index) = self.actor else { return };
         let mut serial = index * 10_000;
-        for _ in 0..self.rng.random_range(70..130) {
+        for _ in 0..self.rng.random_range(50..100) {
             let at = self.rng.random_range(500_000..self.world.heal_at);
             let key = self.some_key();
             self.push_one(at, &mut serial, key);
