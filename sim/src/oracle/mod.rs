@@ -86,6 +86,33 @@ pub enum Oracle {
 }
 
 impl Oracle {
+    /// Whether it goes by what holds for each gateway, connection and session, whoever else has the
+    /// store: such oracles judge gateways that share one too.
+    fn judges_sharing(self) -> bool {
+        match self {
+            Self::CrossTalk
+            | Self::Reply
+            | Self::Idleness
+            | Self::Heartbeat
+            | Self::Protocol
+            | Self::Once
+            | Self::Link
+            | Self::Session => true,
+            Self::Order
+            | Self::Confirmation
+            | Self::Conservation
+            | Self::Delivery
+            | Self::Death
+            | Self::Memory
+            | Self::Records
+            | Self::Tables
+            | Self::Clean
+            | Self::Devices
+            | Self::Claims
+            | Self::Determinism => false,
+        }
+    }
+
     /// The oracle's name.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -234,6 +261,8 @@ pub struct Judge {
     links: BTreeMap<u32, LinkClient>,
     sessions: BTreeMap<ByteString, Truth>,
     received: Vec<Vec<u32>>,
+    /// Whether gateways share the store: then only some oracles are asked.
+    shared: bool,
     violation: Option<Violation>,
 }
 
@@ -402,6 +431,7 @@ impl Judge {
             links: BTreeMap::new(),
             sessions: BTreeMap::new(),
             received: vec![Vec::new(); schedule.world.clients.len()],
+            shared: schedule.world.lease.is_some(),
             violation: None,
         }
     }
@@ -414,7 +444,8 @@ impl Judge {
 
     /// Notes that a promise is broken, unless one was before.
     pub fn blame(&mut self, oracle: Oracle, text: impl fmt::Display) {
-        if self.violation.is_none() {
+        let is_asked = !self.shared || oracle.judges_sharing();
+        if self.violation.is_none() && is_asked {
             let text = text.to_string();
             self.violation = Some(Violation { oracle, at: self.now.elapsed, text });
         }

@@ -33,8 +33,7 @@ pub(super) struct Watch(Rc<RefCell<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
-    /// One judge for each gateway, since each has a store of its own. Worlds of a script have no judge
-    /// but their reader.
+    /// One judge for each store. Worlds of a script have no judge but their reader.
     judges: Vec<Judge>,
     /// What is judged of gateways that share a store.
     shares: Option<Shares>,
@@ -57,13 +56,20 @@ struct Health {
     conn: Option<(usize, ConnId)>,
 }
 
+impl Inner {
+    /// The judge of a gateway's store.
+    fn judge(&mut self, gateway: usize) -> Option<&mut Judge> {
+        let store = if self.shares.is_some() { 0 } else { gateway };
+        self.judges.get_mut(store)
+    }
+}
+
 impl Watch {
     pub(super) fn new(by: By, tally: Tally) -> Self {
         let (judges, checked) = match by {
             By::Oracles(schedule) => {
-                // Gateways that share a store are judged at the ends of the wires alone.
                 let count =
-                    if schedule.world.lease.is_some() { 0 } else { schedule.world.gateways };
+                    if schedule.world.lease.is_some() { 1 } else { schedule.world.gateways };
                 let judges = (0..count).map(|_| Judge::new(schedule));
                 (judges.collect(), true)
             }
@@ -119,14 +125,14 @@ impl Watch {
         if let Some(shares) = &mut inner.shares {
             shares.batch(at, gateway, event, commands);
         }
-        if let Some(judge) = inner.judges.get_mut(gateway) {
+        if let Some(judge) = inner.judge(gateway) {
             judge.batch(Moment { elapsed: at, wall }, gateway as u32, event, commands);
         }
     }
 
     /// The world tells a fact about a gateway. Only those of its own have its clock.
     pub(super) fn fact(&self, at: Span, wall: Option<Time>, gateway: usize, fact: Fact) {
-        if let Some(judge) = self.0.borrow_mut().judges.get_mut(gateway) {
+        if let Some(judge) = self.0.borrow_mut().judge(gateway) {
             judge.fact(Moment { elapsed: at, wall: wall.unwrap_or(START + at) }, fact);
         }
     }
@@ -142,7 +148,7 @@ impl Watch {
     ) {
         let mut inner = self.0.borrow_mut();
         inner.tally.link(event, commands);
-        if let Some(judge) = inner.judges.get_mut(gateway) {
+        if let Some(judge) = inner.judge(gateway) {
             judge.link(at, client, event, commands);
         }
     }
@@ -222,7 +228,7 @@ impl Watch {
 
     /// The world is over, and this is what a gateway's store holds.
     pub(super) fn end(&self, gateway: usize, inventory: &Inventory) {
-        if let Some(judge) = self.0.borrow_mut().judges.get_mut(gateway) {
+        if let Some(judge) = self.0.borrow_mut().judge(gateway) {
             judge.end(inventory);
         }
     }
