@@ -664,9 +664,11 @@ impl Judge {
     /// The process ended: what it had under way is open again.
     fn on_crash(&mut self, node: u32) {
         let state = std::mem::take(self.node(node));
+        // What gateways that share a store have confirmed is not judged.
+        let judged = !self.shared;
         for message in self.messages.values_mut().filter(|message| message.node == node) {
             let unsettled = message.removed && !message.settled && !message.reopened;
-            if unsettled {
+            if judged && unsettled {
                 // The store may have it still, and then it is delivered once more.
                 message.reopened = true;
                 let content = self.contents.entry(message.content).or_default();

@@ -215,7 +215,8 @@ impl Director {
             let parts = Parts {
                 index,
                 config: Config { sharing, ..self.setup.config.clone() },
-                seed: seed.wrapping_mul(31).wrapping_add(index as u64),
+                // The number of a run goes into the lower bits: no two gateways ever share a stream.
+                seed: seed.wrapping_mul(31) ^ (index as u64) << 40,
                 clock: START,
                 meters: self.meters.clone(),
                 timeline: self.timeline.clone(),

@@ -22,7 +22,7 @@ use steadfast_core::time::Span;
 /// The hosts that clients live on.
 const SITES: [&str; 3] = ["office", "home", "mobile"];
 /// How fine the network's time is, in milliseconds. A world's cost is its number of steps.
-const STEPS: [u64; 4] = [10, 20, 20, 40];
+const STEPS: [u64; 4] = [15, 20, 30, 40];
 /// After how long a client that is cut off from one gateway tries another, in milliseconds.
 const NOTICE: u64 = 200;
 /// How long a gateway has from being asked to stop until its process ends.
