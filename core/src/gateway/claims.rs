@@ -141,10 +141,15 @@ impl Gateway {
 
     /// The store works: a lease that was lost need not wait for its time.
     pub(super) fn hasten_lease(&mut self) {
-        if self.lease.standing == Standing::Held || self.now < self.lease.asked_at + HASTE {
+        if self.lease.standing == Standing::Held {
             return;
         }
-        self.renew();
+        let soon = self.lease.asked_at + HASTE;
+        if self.now < soon {
+            self.lease.renew_at = self.lease.renew_at.min(Some(soon));
+        } else {
+            self.renew();
+        }
     }
 
     /// The lease holds, counted from when it was asked for.
