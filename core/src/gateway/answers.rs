@@ -28,7 +28,7 @@ impl Gateway {
             self.record(Record::Store(op, StoreRecord::Failed { kind, key, error }));
             self.on_failed(op, pending, shown);
         } else {
-            if self.config.sharing.is_some() {
+            if self.config.sharing.is_some() && !matches!(pending, Pending::Renew { .. }) {
                 self.hasten_lease();
             }
             self.on_success(pending, answer);

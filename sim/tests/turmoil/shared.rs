@@ -76,7 +76,7 @@ fn cut_off_from_redis() {
     story.wait(READY).whim(phone, Whim::Start).wait(1_500);
     story.op(OpKind::Cut(NODES[0], Host::Redis)).wait(500);
     story.note("Gateway1's lease still holds: it writes, and the phone's pong makes it `ok`.");
-    story.push_to(0, &["one"]).wait(3_000);
+    story.push_to(0, &["one"]).wait(3_500);
     story.note("Its lease is over: it writes nothing any more, and can promise nothing.");
     story.push_to(0, &["two"]).wait(500);
     story.note("Gateway2 can.").push_to(1, &["three"]).wait(500);
