@@ -185,7 +185,7 @@ impl Gateway {
             Keeping::Kept | Keeping::Changed => unreachable!("the store was asked"),
         };
         live.keeping = keeping;
-        let newly = applied > live.stored;
+        let (newly, moved) = (applied > live.stored, live.moved);
         live.stored = applied;
         if matches!(self.conn(id).and_then(Connection::stage), Some(Stage::Welcoming(..))) {
             return self.welcome(id);
@@ -196,7 +196,8 @@ impl Gateway {
             }
             self.send_frame(id, &GatewayFrame::OpAck { n: applied });
         }
-        if keeping == Keeping::Changed {
+        // What changed since would be stored behind what another connection has asked for.
+        if keeping == Keeping::Changed && !moved {
             self.keep_session(id);
         }
     }
