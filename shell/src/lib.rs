@@ -1,7 +1,6 @@
 //! Part of the Steadfast push gateway: sockets, disk, configuration, logs.
 //!
-//! Without the feature `daemon` this is only what does no I/O, for the simulator: the codecs, and how
-//! a store in Redis is spoken to.
+//! Without the feature `daemon` this is only what does no I/O, for the simulator: the codecs.
 
 #[cfg(feature = "daemon")]
 pub mod admin;
@@ -25,4 +24,5 @@ pub mod reactor;
 pub mod recording;
 #[cfg(feature = "daemon")]
 mod running;
+#[cfg(feature = "daemon")]
 pub mod store;

@@ -2,6 +2,7 @@
 
 use super::{complain, inputs, limits, say, signals, tell};
 use crate::admin;
+use crate::codec::redis::scripts::Clock;
 use crate::config::{Loaded, Settings, StoreKind};
 use crate::logs::{LogOptions, Logs};
 use crate::pages;
@@ -12,7 +13,6 @@ use crate::store::Backend;
 use crate::store::embedded::Embedded;
 use crate::store::health::Health;
 use crate::store::memory::Memory;
-use crate::store::redis::scripts::Clock;
 use crate::store::redis::{self, Redis};
 use clap::ArgMatches;
 use std::io;

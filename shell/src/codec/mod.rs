@@ -11,6 +11,7 @@
 //! - [`websocket`]: the frames a client sends.
 //! - [`frame`]: frame headers, and every frame the gateway writes.
 //! - [`line`](mod@line): the push port's lines and replies.
+//! - [`redis`]: what a store in Redis is told and answers.
 //!
 //! Invariant: what comes out depends on the bytes alone, never on how they were split.
 
@@ -19,6 +20,7 @@ pub mod frame;
 pub mod http;
 pub mod line;
 pub mod poll;
+pub mod redis;
 pub mod upgrade;
 pub mod websocket;
 

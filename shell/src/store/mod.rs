@@ -1,24 +1,16 @@
 //! The storage backends, and the seam between them and the event loop.
 
-#[cfg(feature = "daemon")]
 pub mod embedded;
-#[cfg(feature = "daemon")]
 mod handoff;
-#[cfg(feature = "daemon")]
 pub mod health;
-#[cfg(feature = "daemon")]
 pub mod memory;
 pub mod redis;
 
-#[cfg(feature = "daemon")]
 use crate::reactor::Handle;
-#[cfg(feature = "daemon")]
 use steadfast_core::id::OpId;
-#[cfg(feature = "daemon")]
 use steadfast_core::store::{Answer, Notice, Op};
 
 /// A store as the event loop sees it. No method blocks.
-#[cfg(feature = "daemon")]
 pub trait Backend: Send {
     /// Tells how to wake the event loop. Called once, before any operation. Does nothing unless
     /// implemented: a backend without a thread of its own has its answers ready when asked.

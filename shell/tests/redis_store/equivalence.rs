@@ -13,8 +13,8 @@ use steadfast_core::store::arbitrary::{inventory, ops, time_of};
 use steadfast_core::store::judge::Judge;
 use steadfast_core::store::{Append, ClaimOp, DeviceOp, Notice, Op, QueueOp};
 use steadfast_core::time::Time;
-use steadfast_shell::store::redis::decode::notice;
-use steadfast_shell::store::redis::encode::channel;
+use steadfast_shell::codec::redis::decode::notice;
+use steadfast_shell::codec::redis::encode::channel;
 
 /// Operations that name what an earlier answer said have to wait for it.
 fn depends_on_answers(op: &Op) -> bool {

@@ -10,9 +10,9 @@ use steadfast_core::id::{Key, MessageId, OpId};
 use steadfast_core::record::Record;
 use steadfast_core::store::{Answer, Append, Appended, Op, Promise};
 use steadfast_core::time::Time;
+use steadfast_shell::codec::redis::scripts::Clock;
 use steadfast_shell::journal::{Journal, Trouble};
 use steadfast_shell::store::Backend as _;
-use steadfast_shell::store::redis::scripts::Clock;
 use steadfast_shell::store::redis::{Options, Redis};
 
 /// A store, and what it told.

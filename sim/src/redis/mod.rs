@@ -1,6 +1,6 @@
 //! A Redis server without I/O: bytes of commands in, bytes of replies out.
 //!
-//! It knows the commands that the gateway's adapter sends (`steadfast_shell::store::redis`), and no
+//! It knows the commands that the gateway's adapter sends (`steadfast_shell::codec::redis`), and no
 //! Lua: each script is known by its hash, its arguments are read back as the operation that they were
 //! written from, and the reference model carries that out. So what is tried with it is the adapter's
 //! encoding, decoding and pipelining and what gateways make of a shared store; whether the scripts do

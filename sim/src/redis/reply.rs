@@ -1,5 +1,5 @@
 //! Answers of the model as the scripts' replies: the inverse of
-//! `steadfast_shell::store::redis::decode`.
+//! `steadfast_shell::codec::redis::decode`.
 
 use steadfast_core::id::MessageId;
 use steadfast_core::record::DeathReason;

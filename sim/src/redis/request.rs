@@ -1,5 +1,5 @@
 //! Calls of scripts, read back as the operations that they were written from: the inverse of
-//! `steadfast_shell::store::redis::encode`.
+//! `steadfast_shell::codec::redis::encode`.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "each match is about some scripts")]
 
@@ -13,8 +13,8 @@ use steadfast_core::store::{
     Promise, QueueOp, Retry, Session, SessionOp, Target,
 };
 use steadfast_core::time::{Span, Time};
-use steadfast_shell::store::redis::encode::Together;
-use steadfast_shell::store::redis::scripts::Script;
+use steadfast_shell::codec::redis::encode::Together;
+use steadfast_shell::codec::redis::scripts::Script;
 
 /// The operations that a script was called for, with these arguments; `None` when they make no sense,
 /// or the script carries out none. Most carry out one.

@@ -8,8 +8,8 @@ use redis::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use steadfast_core::store::{Answer, Op};
 use steadfast_core::time::Time;
-use steadfast_shell::store::redis::encode::{Together, UNLINK, channel};
-use steadfast_shell::store::redis::scripts::{Clock, Script, Scripts};
+use steadfast_shell::codec::redis::encode::{Together, UNLINK, channel};
+use steadfast_shell::codec::redis::scripts::{Clock, Script, Scripts};
 
 /// Why a server does not do what it is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

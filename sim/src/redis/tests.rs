@@ -10,10 +10,10 @@ use steadfast_core::store::arbitrary::{inventory, ops, time_of};
 use steadfast_core::store::model::Model;
 use steadfast_core::store::{Answer, ClaimOp, DeviceOp, Manner, Node, Notice, Op};
 use steadfast_core::time::{Span, Time};
-use steadfast_shell::store::redis::decode::notice;
-use steadfast_shell::store::redis::encode::{Encoder, channel};
-use steadfast_shell::store::redis::pipeline::{Pipeline, Trouble};
-use steadfast_shell::store::redis::scripts::Clock;
+use steadfast_shell::codec::redis::decode::notice;
+use steadfast_shell::codec::redis::encode::{Encoder, channel};
+use steadfast_shell::codec::redis::pipeline::{Pipeline, Trouble};
+use steadfast_shell::codec::redis::scripts::Clock;
 
 const PREFIX: &str = "test";
 

@@ -22,7 +22,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use steadfast_core::time::Span;
-use steadfast_shell::store::redis::scripts::Clock;
+use steadfast_shell::codec::redis::scripts::Clock;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// The name of its host.

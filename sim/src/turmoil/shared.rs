@@ -23,10 +23,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use steadfast_core::id::OpId;
 use steadfast_core::store::{Answer, Node, Notice, Op};
-use steadfast_shell::store::redis::decode;
-use steadfast_shell::store::redis::encode::{Encoder, channel};
-use steadfast_shell::store::redis::pipeline::{Pipeline, Trouble};
-use steadfast_shell::store::redis::scripts::Clock;
+use steadfast_shell::codec::redis::decode;
+use steadfast_shell::codec::redis::encode::{Encoder, channel};
+use steadfast_shell::codec::redis::pipeline::{Pipeline, Trouble};
+use steadfast_shell::codec::redis::scripts::Clock;
 use tokio::time::{Instant, sleep, timeout};
 use turmoil::net::TcpStream;
 

@@ -6,7 +6,7 @@
 //! nothing, so entries are then removed from the list they came to, as any other consumer does it.
 
 use super::{PATIENCE, Source, Taken, Trouble};
-use crate::store::redis::encode::DEVICE_LOG;
+use crate::codec::redis::encode::DEVICE_LOG;
 use crate::store::redis::names_database;
 use redis::{Client, Connection, ErrorKind, RedisError, RedisResult};
 use serde::de::IgnoredAny;

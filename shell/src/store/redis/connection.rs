@@ -1,9 +1,9 @@
 //! A connection to Redis, and what is asked before it is used.
 
-use super::encode::Encoder;
-use super::pipeline::describe;
 use super::place::{Place, name_of};
 use super::subscriber::SILENCE;
+use crate::codec::redis::encode::Encoder;
+use crate::codec::redis::pipeline::describe;
 use redis::{RedisError, Value};
 use std::cell::RefCell;
 use std::time::Duration;

@@ -5,9 +5,9 @@
 //! there is no connection, operations fail at once, and connecting is tried with growing pauses.
 
 use super::connection::{Connection, Mark, Server};
-use super::encode::Encoder;
-use super::pipeline::{Pipeline, Trouble};
 use super::report::Report;
+use crate::codec::redis::encode::Encoder;
+use crate::codec::redis::pipeline::{Pipeline, Trouble};
 use crate::journal::{Journal, Trouble as Told};
 use crate::store::handoff::{Handoff, Taken, weight};
 use crate::store::health::{Batch, Health};

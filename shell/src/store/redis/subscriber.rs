@@ -5,9 +5,9 @@
 //! subscription is that something may have been missed.
 
 use super::connection::Server;
-use super::decode;
 use super::lane::PAUSE;
 use super::report::Report;
+use crate::codec::redis::decode;
 use crate::journal::Journal;
 use crate::reactor::Handle;
 use crate::store::health::Health;

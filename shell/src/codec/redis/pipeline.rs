@@ -276,7 +276,7 @@ impl Pipeline {
 }
 
 /// What the server said, in one line.
-pub(super) fn describe(error: &ServerError) -> String {
+pub(crate) fn describe(error: &ServerError) -> String {
     let details = error.details().unwrap_or_default();
     format!("Redis says {} {details}", error.code()).trim_end().to_owned()
 }
