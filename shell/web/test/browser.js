@@ -116,11 +116,10 @@ function startProxy(daemon) {
   });
 }
 
-/** A page that listens for a key, and what it got. */
+/** A page that listens for a key, and what was pushed to it. */
 function Listener(key, isLegacy) {
   this.key = key;
   this.isLegacy = isLegacy;
-  this.got = [];
   this.pushed = [];
   this.states = [];
   this.welcomes = [];
@@ -132,7 +131,7 @@ Listener.prototype.open = async function (browser, proxy) {
   this.context = await browser.newContext();
   this.page = await this.context.newPage();
   this.page.on('pageerror', function (error) { self.errors.push(String(error)); });
-  await this.page.exposeFunction('onGot', function (data) { self.got.push(data); });
+  await this.page.addInitScript(keepInPage);
   await this.page.exposeFunction('onState', function (state) { self.states.push(state); });
   await this.page.exposeFunction('onWelcome', function (welcome) { self.welcomes.push(welcome); });
   await this.page.goto('http://' + proxy.url + '/');
@@ -146,6 +145,15 @@ Listener.prototype.listen = function () {
   }
   return this.page.addScriptTag({ content: listenAsBefore + '; listenAsBefore(' + JSON.stringify(this.key) + ');' });
 };
+
+/**
+ * What every page starts with. It keeps what it gets where it finds it after a reload: what it would tell this
+ * script could be lost on the way while it goes.
+ */
+function keepInPage() {
+  window.got = function () { return JSON.parse(sessionStorage.getItem('got') || '[]'); };
+  window.onGot = function (data) { sessionStorage.setItem('got', JSON.stringify(window.got().concat(data))); };
+}
 
 /** What runs in pages of the link protocol. */
 function listenByLink(key) {
@@ -188,12 +196,22 @@ Listener.prototype.lines = function (count) {
   return lines;
 };
 
-Listener.prototype.hasAll = function () {
+Listener.prototype.got = function () {
+  return this.page.evaluate(function () { return window.got(); });
+};
+
+Listener.prototype.hasAll = async function () {
   var self = this;
-  return until(this.key + ' has everything', function () { return new Set(self.got).size >= self.pushed.length; })
-    .catch(function (error) {
-      throw new Error(error.message + ': ' + self.got.length + ' of ' + self.pushed.length + ', ' + self.states.join(' '));
+  var got = [];
+  try {
+    await until(this.key + ' has everything', async function () {
+      got = await self.got();
+      return new Set(got).size >= self.pushed.length;
     });
+  } catch (error) {
+    var missing = this.pushed.filter(function (line) { return got.indexOf(line) < 0; });
+    throw new Error(error.message + ', but ' + missing.join(' ') + '; ' + this.states.join(' '));
+  }
 };
 
 Listener.prototype.state = function (state) {
@@ -213,12 +231,12 @@ async function pushToAll(daemon, listeners, count) {
  * Everything once, in order, and nothing else. What the gateway's death leaves unsettled comes again to clients
  * of the old protocol, which have no acknowledgement: there repeats count once.
  */
-function judge(listeners) {
-  listeners.forEach(function (listener) {
-    var got = listener.isLegacy ? Array.from(new Set(listener.got)) : listener.got;
-    assert.deepStrictEqual(got, listener.pushed, listener.key);
+async function judge(listeners) {
+  for (var listener of listeners) {
+    var got = await listener.got();
+    assert.deepStrictEqual(listener.isLegacy ? Array.from(new Set(got)) : got, listener.pushed, listener.key);
     assert.deepStrictEqual(listener.errors, [], listener.key);
-  });
+  }
 }
 
 function step(name) {
@@ -259,7 +277,7 @@ async function run() {
     step('messages come to their pages');
     await pushToAll(daemon, all, 20);
     for (listener of all) { await listener.hasAll(); }
-    judge(all);
+    await judge(all);
 
     step('the daemon is killed and started again');
     await kill(daemon);
@@ -268,7 +286,7 @@ async function run() {
     daemon = await startDaemon(daemon);
     await pushToAll(daemon, all, 20);
     for (listener of all) { await listener.hasAll(); }
-    judge(all);
+    await judge(all);
     assert(seven.welcomes.every(function (welcome, index) { return welcome.resumed === index > 0 && !welcome.lost; }));
 
     step('a reloaded page resumes');
@@ -281,7 +299,7 @@ async function run() {
     await until('it is welcomed', function () { return seven.welcomes.length > welcomes; });
     assert.deepStrictEqual(seven.welcomes[welcomes], { resumed: true, lost: false, context: { page: 3 } });
     for (listener of all) { await listener.hasAll(); }
-    judge(all);
+    await judge(all);
 
     step('offline, and online again');
     await seven.context.setOffline(true);
@@ -291,7 +309,7 @@ async function run() {
     await seven.context.setOffline(false);
     for (listener of all) { await listener.hasAll(); }
     await seven.state('connected');
-    judge(all);
+    await judge(all);
 
     step('WebSockets are blocked, and messages come by long-poll');
     proxy.isBlocking = true;
@@ -301,14 +319,14 @@ async function run() {
     await pushToAll(daemon, [seven, eight], 10);
     await eight.page.evaluate(function () { window.link.update({ by: 'poll' }); });
     for (listener of [seven, eight]) { await listener.hasAll(); }
-    judge([seven, eight]);
+    await judge([seven, eight]);
 
     step('WebSockets get through again');
     proxy.isBlocking = false;
     for (listener of all) { await listener.state('connected'); }
     await pushToAll(daemon, all, 5);
     for (listener of all) { await listener.hasAll(); }
-    judge(all);
+    await judge(all);
     assert.deepStrictEqual(await eight.page.evaluate(function () { return window.link.getContext(); }), { by: 'poll' });
 
     step('done');
