@@ -20,7 +20,9 @@ impl Run<'_> {
     /// a key that has clients; and when the time to live of the rest is over, nothing waits at all.
     pub(super) fn heal(&mut self) {
         self.mend();
-        self.pass(self.patience(), |run| run.is_settled() && run.waiting_for_clients().is_empty());
+        self.pass(self.patience(), |run| {
+            run.is_settled() && run.has_confirmed_ops() && run.waiting_for_clients().is_empty()
+        });
         if self.judge.violation().is_some() {
             return;
         }
@@ -48,6 +50,8 @@ impl Run<'_> {
         }
     }
 
+    /// Every fault ends. Connections that lost bytes are reset, and so are those of clients that
+    /// were taken for somebody else: they come back as who they are.
     fn mend(&mut self) {
         self.healed = true;
         self.remark("everything is mended");
@@ -62,14 +66,18 @@ impl Run<'_> {
             self.thaw(number);
             self.start(number);
         }
-        let severed: Vec<_> = self
+        let astray: Vec<_> = self
             .sockets
             .open_ones()
-            .filter(|socket| socket.severed_up || socket.severed_down)
-            .filter_map(|socket| Some((socket.client?, socket.id)))
+            .filter_map(|socket| Some((socket.client?, socket)))
+            .filter(|(client, socket)| {
+                let key = self.schedule.world.clients[*client as usize].key;
+                socket.is_severed() || socket.bound.is_some_and(|bound| bound != key)
+            })
+            .map(|(client, socket)| (client, socket.id))
             .collect();
-        for (client, id) in severed {
-            self.end_cut(client, id);
+        for (client, id) in astray {
+            self.end_connection(client, id);
         }
     }
 

@@ -119,6 +119,14 @@ impl Run<'_> {
         !poisoned
     }
 
+    /// Whether every link that is connected knows that what it asked for is done.
+    pub(super) fn has_confirmed_ops(&self) -> bool {
+        self.clients.iter().all(|client| {
+            let Peer::Link(linked) = &client.peer else { return true };
+            linked.link.state() != LinkState::Connected || linked.saved.borrow().ops.is_empty()
+        })
+    }
+
     /// Once everything works a session has all that was asked for.
     pub(super) fn judge_links(&mut self) {
         let now = self.wall();

@@ -6,7 +6,7 @@ use super::{Happening, Run};
 use crate::schedule::{Actor, BadLine, Delivered, Direction, OpKind, Question};
 use bytes::Bytes;
 use steadfast_core::event::{CloseCause, ConnEvent, Event, PusherEvent};
-use steadfast_core::id::RequestId;
+use steadfast_core::id::{ConnId, RequestId};
 use steadfast_core::link::legacy::LinkEvent;
 use steadfast_core::operator::{OperatorAnswer, OperatorRequest};
 
@@ -173,11 +173,14 @@ impl Run<'_> {
     }
 
     /// A network works again; what was lost of a connection ends it.
-    pub(super) fn end_cut(&mut self, index: u32, id: steadfast_core::id::ConnId) {
-        let Some(socket) = self.sockets.get(id).filter(|socket| socket.open) else { return };
-        if !socket.severed_up && !socket.severed_down {
-            return;
+    pub(super) fn end_cut(&mut self, index: u32, id: ConnId) {
+        if self.sockets.get(id).is_some_and(|socket| socket.open && socket.is_severed()) {
+            self.end_connection(index, id);
         }
+    }
+
+    /// Both ends of a connection are told that it is reset.
+    pub(super) fn end_connection(&mut self, index: u32, id: ConnId) {
         self.reset_at_gateway(id);
         if self.clients[index as usize].socket == Some(id) {
             self.forget_socket(index);
@@ -279,12 +282,7 @@ impl Run<'_> {
     }
 
     /// A connection that is no client's.
-    pub(super) fn close_stranger(
-        &mut self,
-        id: steadfast_core::id::ConnId,
-        after: u64,
-        why: CloseCause,
-    ) {
+    pub(super) fn close_stranger(&mut self, id: ConnId, after: u64, why: CloseCause) {
         self.note(after, Happening::ToGateway(id, ConnEvent::Closed(why)));
     }
 }

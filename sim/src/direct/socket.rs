@@ -42,6 +42,11 @@ impl Socket {
             bound: None,
         }
     }
+
+    /// Whether bytes were lost, so that TCP can't go on.
+    pub(super) fn is_severed(&self) -> bool {
+        self.severed_up || self.severed_down
+    }
 }
 
 /// All sockets of a world, by the slot of their ids. A slot is used again when the gateway has been

@@ -1,6 +1,6 @@
 //! What is judged of connections: what they are written, what they prove, how they end.
 
-use super::{Conn, Judge, Oracle, closing};
+use super::{Conn, Content, Judge, Oracle, closing};
 use crate::schedule::Push;
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -8,7 +8,7 @@ use steadfast_core::command::Close;
 use steadfast_core::config::BindPolicy;
 use steadfast_core::dialect;
 use steadfast_core::event::{ConnEvent, Protocol};
-use steadfast_core::id::ConnId;
+use steadfast_core::id::{ConnId, PusherId};
 use steadfast_core::record::ConnRecord;
 use steadfast_core::time::Span;
 
@@ -334,16 +334,20 @@ impl Judge {
         });
     }
 
-    /// Per back end in the order of acceptance. With several receivers, what one left unconfirmed
-    /// comes to the others late, and what was pushed twice has two places.
-    fn judge_order(&mut self, node: u32, id: ConnId, serial: u32) {
-        let content = &self.contents[&serial];
+    /// Whose push a payload was and as the how-manieth of all, if it must come in that order. With
+    /// several receivers, what one left unconfirmed comes to the others late; what was pushed twice
+    /// has two places; and what is to be a dead letter waits again, behind what is newer, when the
+    /// gateway dies before the store has made it one.
+    pub(super) fn place(&self, content: &Content) -> Option<((u32, PusherId), u64)> {
         let failed = content.ids.iter().any(|id| self.messages[id].failed);
-        let (Some(pusher), order) = (content.pusher, content.order) else { return };
-        let again = content.ids.len() != 1 || content.requeued;
-        if self.config.bind == BindPolicy::All || again || failed {
-            return;
-        }
+        let again = content.ids.len() != 1 || content.requeued || content.set_aside || failed;
+        let ordered = self.config.bind != BindPolicy::All && !again;
+        content.pusher.filter(|_| ordered).map(|pusher| (pusher, content.order))
+    }
+
+    /// Per back end in the order of acceptance.
+    fn judge_order(&mut self, node: u32, id: ConnId, serial: u32) {
+        let Some((pusher, order)) = self.place(&self.contents[&serial]) else { return };
         let conn = self.conn(node, id);
         if conn.sent.iter().any(|(other, _)| *other == serial) {
             return;

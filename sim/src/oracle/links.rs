@@ -4,7 +4,6 @@ use super::{Judge, Oracle};
 use crate::schedule::Push;
 use bytestring::ByteString;
 use std::collections::{BTreeMap, BTreeSet};
-use steadfast_core::config::BindPolicy;
 use steadfast_core::dialect::link::{Advice, GatewayFrame, advice};
 use steadfast_core::id::{MessageId, PusherId};
 use steadfast_core::link::{ChannelId, LinkCommand, LinkEvent, LinkState, Report, Save, Transport};
@@ -187,15 +186,11 @@ impl Judge {
         let same = Push::serial_of(data.as_bytes()) == Some(serial);
         self.demand(Oracle::Protocol, same, || format!("client {client} has {id} as {data}"));
         let content = &self.contents[&serial];
-        let failed = content.ids.iter().any(|id| self.messages[id].failed);
-        let again = content.ids.len() != 1 || content.requeued || failed;
-        let (pusher, order) = (content.pusher, content.order);
-        let ordered = self.config.bind != BindPolicy::All && !again;
+        let place = self.place(content);
         let link = self.links.entry(client).or_default();
         let twice = !link.had.insert(id);
-        let newest =
-            pusher.filter(|_| ordered).map(|pusher| link.newest.entry(pusher).or_default());
-        let late = newest.is_some_and(|newest| {
+        let late = place.is_some_and(|(pusher, order)| {
+            let newest = link.newest.entry(pusher).or_default();
             let late = *newest > order;
             *newest = order.max(*newest);
             late
