@@ -19,8 +19,8 @@ impl Judge {
             pushed.entry(content.key).or_default().push(*serial);
         }
         for (client, spec) in self.world.clients.clone().into_iter().enumerate() {
-            let expect = pushed.remove(&spec.key).unwrap_or_default();
-            let got = &self.received[client];
+            let expect = self.ordered(pushed.remove(&spec.key).unwrap_or_default());
+            let got = self.ordered(self.received[client].clone());
             let differs = (0..expect.len().max(got.len())).find(|n| expect.get(*n) != got.get(*n));
             if let Some(n) = differs {
                 let (expect, got) = (expect.get(n).copied(), got.get(n).copied());
@@ -38,5 +38,14 @@ impl Judge {
             let holds = lonely && matches!(reason, DeathReason::Ttl);
             self.demand(Oracle::Clean, holds, || format!("{id} died ({})", reason.name()));
         }
+    }
+
+    /// Pushes as they are to be compared. Two gateways' pushes are stored in either order, so those of
+    /// each back end come together.
+    fn ordered(&self, mut serials: Vec<u32>) -> Vec<u32> {
+        if self.shared {
+            serials.sort_by_key(|serial| self.contents.get(serial).and_then(|it| it.pusher));
+        }
+        serials
     }
 }

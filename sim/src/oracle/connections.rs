@@ -329,7 +329,7 @@ impl Judge {
         content.sent += 1;
         content.in_window.get_or_insert(batch);
         let done = content.ids.len() == 1 && content.removed > 0;
-        self.demand(Oracle::Confirmation, !done, || {
+        self.demand(Oracle::Confirmation, self.shared || !done, || {
             format!("#{serial} is written to {id} after it was confirmed")
         });
     }
@@ -397,6 +397,11 @@ impl Judge {
                     conn.mute = true;
                 }
             }
+            ConnRecord::TakenElsewhere { .. } => {
+                if let Some(conn) = self.node(node).conns.get_mut(&id) {
+                    conn.alone = false;
+                }
+            }
             ConnRecord::Closed { .. } => self.node(node).ledger.pay("closed connections", 1),
             ConnRecord::Received { .. }
             | ConnRecord::HeartbeatReceived { .. }
@@ -404,7 +409,6 @@ impl Judge {
             | ConnRecord::BindRefused { .. }
             | ConnRecord::TakenOver { .. }
             | ConnRecord::StandbyTookOver { .. }
-            | ConnRecord::TakenElsewhere { .. }
             | ConnRecord::IdleTimedOut { .. }
             | ConnRecord::PongOverdue { .. } => {}
             ConnRecord::LogKept { .. } => self.node(node).ledger.pay("kept uploads", 1),

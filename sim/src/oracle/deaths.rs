@@ -31,7 +31,7 @@ impl Judge {
         if let Some(successor) = successor {
             self.blame(Oracle::Death, format!("{id} failed a try, and {successor} is there"));
         }
-        self.demand(Oracle::Death, !(single && removed), || {
+        self.demand(Oracle::Death, self.shared || !(single && removed), || {
             format!("{id} failed a try, and was confirmed")
         });
         self.demand(Oracle::Death, !(single && pending), || {
@@ -73,7 +73,7 @@ impl Judge {
         let Some(content) = self.content_of(id) else { return };
         content.set_aside = true;
         let spared = content.delivered_since().is_none();
-        self.demand(Oracle::Death, spared, || {
+        self.demand(Oracle::Death, spared || self.shared, || {
             format!("{id} is buried ({}), and is being delivered", reason.name())
         });
     }
@@ -84,7 +84,9 @@ impl Judge {
         let Some(content) = self.content_of(id) else { return };
         // What timed out and is stored all the same is not known to be.
         let spared = content.delivered_since().is_none() || !promised;
-        self.demand(Oracle::Death, spared, || format!("{id} was evicted from a window"));
+        self.demand(Oracle::Death, spared || self.shared, || {
+            format!("{id} was evicted from a window")
+        });
     }
 
     /// What may be dropped for good: dead letters that are too many or too old, and what an operator

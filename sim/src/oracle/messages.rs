@@ -1,6 +1,6 @@
 //! What is judged of messages: pushes, replies, storage.
 
-use super::{Asked, Asking, Fate, Judge, Message, Oracle, Outcome, tried};
+use super::{Asked, Asking, Fate, Judge, Message, Node, Oracle, Outcome, tried};
 use crate::schedule::Push;
 use bytes::Bytes;
 use steadfast_core::command::{FailReason, Reply};
@@ -14,6 +14,8 @@ impl Judge {
             PushRecord::Prepared { key, id, content } => {
                 self.on_prepared(node, pusher, key, *id, content);
             }
+            // Where gateways share a store, the client may be another's.
+            PushRecord::Missed { .. } if self.shared => {}
             PushRecord::Missed { .. } => self.node(node).ledger.pay("misses", 1),
             PushRecord::Merged { id, into, .. } => {
                 let gone = self.messages.get(into).is_some_and(|message| message.removed);
@@ -48,7 +50,7 @@ impl Judge {
         let (Some(serial), Some(index)) = (serial, index) else {
             return self.blame(Oracle::Reply, format!("{id} to {key} was never pushed"));
         };
-        if self.live(node, index).next().is_none() {
+        if !self.shared && self.live(node, index).next().is_none() {
             self.node(node).ledger.owe("misses", 1);
         }
         let state = self.node(node).pushers.entry(pusher).or_default();
@@ -63,14 +65,12 @@ impl Judge {
         let message = Message {
             key: index,
             content: serial,
-            node,
             fate: Fate::Itself,
             stored: false,
             held: false,
             promised: false,
             failed: false,
             removed: false,
-            settled: false,
             reopened: false,
             tries: 0,
             recorded: None,
@@ -227,7 +227,7 @@ impl Judge {
             format!("{} spares {} messages, and nothing is delivered", append.id, append.spare)
         });
         self.judge_held(node, append, key);
-        let Some(spared) = append.window_end else { return };
+        let Some(spared) = append.window_end.filter(|_| !self.shared) else { return };
         let spared_one = self.messages.get(&spared);
         let removed = spared_one.is_none_or(|message| message.removed && !message.reopened);
         self.demand(Oracle::Memory, !removed && !offline, || {
@@ -266,8 +266,12 @@ impl Judge {
             return self.blame(Oracle::Confirmation, format!("{id} is removed: no message"));
         };
         let reopened = std::mem::replace(&mut message.reopened, false);
-        if std::mem::replace(&mut message.removed, true) && !reopened {
-            return;
+        let again = std::mem::replace(&mut message.removed, true) && !reopened;
+        let repeated = !self.node(node).removing.insert(id);
+        if again {
+            // By the same gateway that tries it once more, or by another one whose client had it too.
+            let confirmed = u64::from(self.shared && !repeated);
+            return self.node(node).ledger.owe("confirmed messages", confirmed);
         }
         let content = self.content_of(id).expect("it was pushed");
         content.removed += 1;
@@ -285,7 +289,7 @@ impl Judge {
         };
         self.on_session_answer(node, &asked, answer);
         self.on_device_answer(node, op, &asked, answer);
-        let ledger = &mut self.nodes[node as usize].ledger;
+        let Node { ledger, removing, .. } = &mut self.nodes[node as usize];
         match answer {
             Answer::Appended(appended) => {
                 if let Asked::Append(id) = asked {
@@ -294,9 +298,7 @@ impl Judge {
             }
             Answer::Removed { ids, withdrawn } => {
                 for id in ids {
-                    if let Some(message) = self.messages.get_mut(id) {
-                        message.settled = true;
-                    }
+                    removing.remove(id);
                 }
                 ledger.owe("withdrawn dead letters", u64::from(*withdrawn));
             }
@@ -360,7 +362,9 @@ impl Judge {
         let requeued = self.key_index(key).and_then(|key| self.requeued.get(&key));
         let requeued = requeued.copied().unwrap_or(0);
         let uncounted = 5 * config.window_messages + config.max_removing + requeued;
-        let most = config.mailbox_limit + if spared { uncounted } else { 0 };
+        // What is stored for another gateway's key spares what may be in that one's window.
+        let limit = config.mailbox_limit * if self.shared { 2 } else { 1 };
+        let most = limit + if spared { uncounted } else { 0 };
         self.demand(Oracle::Memory, waiting <= most as usize, || {
             format!("{waiting} messages wait for {key}, and {most} may")
         });

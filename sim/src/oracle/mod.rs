@@ -86,33 +86,6 @@ pub enum Oracle {
 }
 
 impl Oracle {
-    /// Whether it goes by what holds for each gateway, connection and session, whoever else has the
-    /// store: such oracles judge gateways that share one too.
-    fn judges_sharing(self) -> bool {
-        match self {
-            Self::CrossTalk
-            | Self::Reply
-            | Self::Idleness
-            | Self::Heartbeat
-            | Self::Protocol
-            | Self::Once
-            | Self::Link
-            | Self::Session => true,
-            Self::Order
-            | Self::Confirmation
-            | Self::Conservation
-            | Self::Delivery
-            | Self::Death
-            | Self::Memory
-            | Self::Records
-            | Self::Tables
-            | Self::Clean
-            | Self::Devices
-            | Self::Claims
-            | Self::Determinism => false,
-        }
-    }
-
     /// The oracle's name.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -261,7 +234,7 @@ pub struct Judge {
     links: BTreeMap<u32, LinkClient>,
     sessions: BTreeMap<ByteString, Truth>,
     received: Vec<Vec<u32>>,
-    /// Whether gateways share the store: then only some oracles are asked.
+    /// Whether gateways share the store: then none of them knows alone what became of a message.
     shared: bool,
     violation: Option<Violation>,
 }
@@ -283,6 +256,8 @@ struct Node {
     /// What the current batch owes.
     ledger: Ledger,
     abandoned: Vec<u32>,
+    /// What it is having removed: the store has not answered.
+    removing: BTreeSet<MessageId>,
 }
 
 /// An open connection.
@@ -295,7 +270,8 @@ struct Conn {
     closing: bool,
     upgraded: bool,
     sound: bool,
-    /// Whether no other connection ever shared its key with it.
+    /// Whether no other connection ever shared its key with it, and its gateway kept its claim: what is
+    /// in flight counts against the window then.
     alone: bool,
     /// The contents written to it, and up to which it has proven to have them.
     sent: Vec<(u32, u32)>,
@@ -354,7 +330,6 @@ enum Asked {
 struct Message {
     key: u32,
     content: u32,
-    node: u32,
     fate: Fate,
     stored: bool,
     /// It is written when the store has answered that it is no duplicate.
@@ -362,8 +337,6 @@ struct Message {
     promised: bool,
     failed: bool,
     removed: bool,
-    /// The store has answered that it is removed.
-    settled: bool,
     /// The process that had it removed ended before the store answered.
     reopened: bool,
     tries: u32,
@@ -444,8 +417,7 @@ impl Judge {
 
     /// Notes that a promise is broken, unless one was before.
     pub fn blame(&mut self, oracle: Oracle, text: impl fmt::Display) {
-        let is_asked = !self.shared || oracle.judges_sharing();
-        if self.violation.is_none() && is_asked {
+        if self.violation.is_none() {
             let text = text.to_string();
             self.violation = Some(Violation { oracle, at: self.now.elapsed, text });
         }
@@ -603,10 +575,10 @@ impl Judge {
             Record::Store(_, StoreRecord::DeadPurged { count }) => {
                 self.node(node).ledger.pay("purged dead letters", *count);
             }
-            Record::Store(
-                _,
-                StoreRecord::Retried { .. } | StoreRecord::LeaseLost | StoreRecord::LeaseHeld,
-            )
+            Record::Store(_, StoreRecord::LeaseLost) => {
+                self.node(node).conns.values_mut().for_each(|conn| conn.alone = false);
+            }
+            Record::Store(_, StoreRecord::Retried { .. } | StoreRecord::LeaseHeld)
             | Record::Late(_) => {}
         }
     }
@@ -651,7 +623,7 @@ impl Judge {
             let left = self.contents.values().find(|content| {
                 content.key == key && content.delivered_since().is_some() && content.ids.len() == 1
             });
-            if let Some(ids) = left.map(|content| content.ids.clone()) {
+            if let Some(ids) = left.filter(|_| !self.shared).map(|content| content.ids.clone()) {
                 self.blame(
                     Oracle::Conservation,
                     format!("{} was written and left to nobody", list(&ids)),
@@ -664,11 +636,9 @@ impl Judge {
     /// The process ended: what it had under way is open again.
     fn on_crash(&mut self, node: u32) {
         let state = std::mem::take(self.node(node));
-        // What gateways that share a store have confirmed is not judged.
-        let judged = !self.shared;
-        for message in self.messages.values_mut().filter(|message| message.node == node) {
-            let unsettled = message.removed && !message.settled && !message.reopened;
-            if judged && unsettled {
+        for id in state.removing {
+            let message = self.messages.get_mut(&id).filter(|message| !message.reopened);
+            if let Some(message) = message {
                 // The store may have it still, and then it is delivered once more.
                 message.reopened = true;
                 let content = self.contents.entry(message.content).or_default();

@@ -122,10 +122,10 @@ impl Server {
         &mut self.kept.store
     }
 
-    /// How many entries the list of this name has.
-    #[must_use]
-    pub fn list_len(&self, name: &str) -> usize {
-        self.kept.lists.get(name.as_bytes()).map_or(0, VecDeque::len)
+    /// The list of this name, the oldest entry first.
+    pub fn list(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        let list = self.kept.lists.get(name.as_bytes());
+        list.into_iter().flatten().rev().map(Vec::as_slice)
     }
 
     /// Somebody connects: the connection's number.

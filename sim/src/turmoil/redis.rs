@@ -12,6 +12,7 @@ use super::wire::{Chop, Meters, Wire};
 use super::{START, since_start};
 use crate::redis::{Refusal, Server};
 use crate::schedule::{Delivered, Trouble};
+use bytestring::ByteString;
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
@@ -21,7 +22,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use steadfast_core::store::DeviceEntry;
 use steadfast_core::time::Span;
+use steadfast_shell::codec::redis::encode::DEVICE_LOG;
 use steadfast_shell::codec::redis::scripts::Clock;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -73,6 +76,17 @@ impl Machine {
     pub(super) fn set_trouble(&self, trouble: Option<Trouble>) {
         self.trouble.set(trouble);
         self.wake();
+    }
+
+    /// The device log. The list does not say whose an entry is.
+    pub(super) fn device_log(&self) -> Vec<DeviceEntry> {
+        let server = self.server.borrow();
+        let entry = |(number, entry)| DeviceEntry {
+            number,
+            device: ByteString::new(),
+            entry: String::from_utf8_lossy(entry).as_ref().into(),
+        };
+        (0..).zip(server.list(DEVICE_LOG)).map(entry).collect()
     }
 
     /// The connections on which notices are told break.

@@ -145,7 +145,10 @@ impl Director {
         for gateway in 0..self.stores() {
             self.of_store(gateway, |disk| {
                 disk.model().check();
-                let inventory = disk.inventory(&keys);
+                let mut inventory = disk.inventory(&keys);
+                if let Some(redis) = &self.redis {
+                    inventory.device_log = redis.device_log();
+                }
                 purged += inventory.purged;
                 self.watch.end(gateway, &inventory);
                 let letters = disk.model().dead_letters();
