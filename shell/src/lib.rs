@@ -1,6 +1,7 @@
 //! Part of the Steadfast push gateway: sockets, disk, configuration, logs.
 //!
-//! Without the feature `daemon` this is only what does no I/O, for the simulator: the codecs.
+//! Without the feature `daemon` this is only what does no I/O, for the simulator: the codecs, and the
+//! consumer of the device log.
 
 #[cfg(feature = "daemon")]
 pub mod admin;
@@ -11,6 +12,7 @@ pub mod client;
 pub mod codec;
 #[cfg(feature = "daemon")]
 pub mod config;
+pub mod device_logs;
 #[cfg(feature = "daemon")]
 pub mod journal;
 #[cfg(feature = "daemon")]

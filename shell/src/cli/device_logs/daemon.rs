@@ -2,8 +2,8 @@
 //!
 //! Entries are numbered, and reading changes nothing: what is not dropped is read again.
 
-use super::{Source, Taken, Trouble};
 use crate::cli::operator::{Method, No, Operator, Question};
+use crate::device_logs::{Source, Taken, Trouble};
 use clap::ArgMatches;
 use serde_json::Value;
 use std::time::Duration;

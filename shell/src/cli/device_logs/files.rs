@@ -160,7 +160,7 @@ fn last_line(file: &mut File, length: u64) -> io::Result<u64> {
 
 /// Whether only the line's end is missing. A number may be the beginning of a longer one.
 fn is_whole(line: &[u8]) -> bool {
-    matches!(line.first(), Some(b'{' | b'[' | b'"')) && super::lists::is_json(line)
+    matches!(line.first(), Some(b'{' | b'[' | b'"')) && crate::device_logs::lists::is_json(line)
 }
 
 #[cfg(test)]

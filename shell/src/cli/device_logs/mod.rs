@@ -1,19 +1,19 @@
 //! `steadfast device-logs`: takes what devices logged and writes it to files.
 //!
-//! An entry is written, the file is synced, and only then the entry is removed from where it came
-//! from. Whatever ends the command in between leaves entries that are not removed; they are taken
-//! again, so an entry is in the files at least once. Where entries come from is a [`Source`]: lists
-//! in Redis (`lists`), or a running daemon with a store of its own (`daemon`).
+//! What is taken when, and removed when, is [`device_logs`](crate::device_logs)'s. Here is what it works
+//! on: files (`files`), and lists in Redis (`redis`) or a running daemon with a store of its own
+//! (`daemon`).
 //!
 //! Exit codes: 0 told to stop, 1 failed, 2 the command line is not understood, 3 the time is up.
 
 mod daemon;
 mod files;
-mod lists;
+mod redis;
 
 use super::operator::common_args;
 use super::{complain, signals, tell};
 use crate::config::units::{parse_duration, show_duration};
+use crate::device_logs::{Passed, Sink, Source, Trouble, pass_on};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use files::Files;
@@ -27,8 +27,6 @@ use steadfast_core::time::Span;
 const TIME_IS_UP: u8 = 3;
 /// The first pause before the source is tried again, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// How long a source may wait for something to take: so late a stop is noticed.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 const REDIS_VARIABLES: [&str; 2] = ["STEADFAST_REDIS_DEVICES", "STEADFAST_REDIS"];
 
@@ -121,52 +119,10 @@ impl End {
     }
 }
 
-/// Where entries come from.
-trait Source {
-    /// What it is, for people.
-    fn name(&self) -> String;
-
-    /// Takes some entries, oldest first; waits for the first for up to [`PATIENCE`], or gives nothing
-    /// at once. What was taken before and is not confirmed is given again.
-    fn take(&mut self) -> Result<Taken, Trouble>;
-
-    /// Removes what was taken last: it is safe now.
-    fn confirm(&mut self) -> Result<(), Trouble>;
-
-    /// How long to leave it alone when it had nothing.
-    fn pause(&self) -> Duration;
-}
-
-/// Where lines go.
-trait Sink {
-    /// Appends whole lines: they are safe when it returns.
-    fn append(&mut self, lines: &[u8]) -> Result<(), String>;
-}
-
 impl Sink for Files {
     fn append(&mut self, lines: &[u8]) -> Result<(), String> {
         Self::append(self, lines)
     }
-}
-
-/// Entries that were taken.
-#[derive(Debug, Default)]
-struct Taken {
-    /// A line for each that is to be written.
-    lines: Vec<u8>,
-    /// How many lines.
-    count: u64,
-    /// Those that are no JSON, as they begin.
-    rejected: Vec<String>,
-}
-
-/// Why a source did not do what it was asked.
-#[derive(Debug)]
-enum Trouble {
-    /// It may be over soon.
-    Passing(String),
-    /// It stays until somebody does something about it.
-    Lasting(String),
 }
 
 /// Tells when to stop.
@@ -208,9 +164,9 @@ fn consume(matches: &ArgMatches) -> Result<End, String> {
         directory.display(),
         show_duration(max_runtime)
     ));
-    let mut work = Work { source: &mut *source, files: &mut files, entries: 0, rejected: 0 };
+    let mut work = Work { source: &mut *source, files: &mut files, passed: Passed::default() };
     let end = work.run(&stop)?;
-    let Work { entries, rejected, .. } = work;
+    let Passed { entries, rejected } = work.passed;
     log(&format!(
         "[device logs end] entries={entries} rejected={rejected} reason=\"{}\"",
         end.text()
@@ -225,15 +181,14 @@ fn source(matches: &ArgMatches) -> Result<Box<dyn Source>, String> {
     let url = url.or_else(|| REDIS_VARIABLES.iter().find_map(of_variable));
     let Some(url) = url else { return Ok(Box::new(daemon::Daemon::of(matches)?)) };
     let name = matches.get_one::<String>("name").expect("the argument has a default");
-    Ok(Box::new(lists::Lists::new(&url, name)?))
+    Ok(Box::new(redis::lists(&url, name)?))
 }
 
 /// What is being done.
 struct Work<'a> {
     source: &'a mut dyn Source,
     files: &'a mut dyn Sink,
-    entries: u64,
-    rejected: u64,
+    passed: Passed,
 }
 
 impl Work<'_> {
@@ -242,14 +197,16 @@ impl Work<'_> {
         let mut pause = PAUSE.0;
         let mut trouble: Option<(String, Instant)> = None;
         loop {
-            let rest = match self.step() {
-                Ok(count) => {
+            let rest = match pass_on(self.source, self.files, log) {
+                Ok(Passed { entries, rejected }) => {
+                    self.passed.entries += entries;
+                    self.passed.rejected += rejected;
                     pause = PAUSE.0;
                     if let Some((_, since)) = trouble.take() {
                         let lasted = since.elapsed().as_secs_f64();
                         log(&format!("[device logs works] after={lasted:.1}s"));
                     }
-                    if count > 0 { Duration::ZERO } else { self.source.pause() }
+                    if entries + rejected > 0 { Duration::ZERO } else { self.source.pause() }
                 }
                 Err(Trouble::Lasting(why)) => return Err(why),
                 Err(Trouble::Passing(why)) => {
@@ -270,146 +227,9 @@ impl Work<'_> {
             }
         }
     }
-
-    /// Takes some entries all the way; tells how many.
-    fn step(&mut self) -> Result<u64, Trouble> {
-        let taken = self.source.take()?;
-        self.files.append(&taken.lines).map_err(Trouble::Lasting)?;
-        for shown in &taken.rejected {
-            log(&format!("[device logs reject] content={shown}"));
-        }
-        let count = taken.count + taken.rejected.len() as u64;
-        if count > 0 {
-            self.source.confirm()?;
-        }
-        self.entries += taken.count;
-        self.rejected += taken.rejected.len() as u64;
-        Ok(count)
-    }
 }
 
 /// Tells on standard error what happened, with the time.
 fn log(text: &str) {
     tell(&format!("{:.3} {text}", jiff::Timestamp::now()));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::cell::RefCell;
-    use std::collections::VecDeque;
-
-    /// A list, a disk, and so many moments until the power fails.
-    struct Machine {
-        list: VecDeque<String>,
-        under_way: Vec<String>,
-        file: Vec<String>,
-        /// How many lines of the file are on disk.
-        synced: usize,
-        moments: u32,
-    }
-
-    impl Machine {
-        fn new(moments: u32) -> Self {
-            let list = (0..7).map(|number| number.to_string()).collect();
-            Self { list, under_way: Vec::new(), file: Vec::new(), synced: 0, moments }
-        }
-
-        fn passes(&mut self) -> Result<(), String> {
-            let left = self.moments.checked_sub(1).ok_or("the power failed")?;
-            self.moments = left;
-            Ok(())
-        }
-    }
-
-    struct List<'a>(&'a RefCell<Machine>);
-
-    impl Source for List<'_> {
-        fn name(&self) -> String {
-            "a list".to_owned()
-        }
-
-        fn take(&mut self) -> Result<Taken, Trouble> {
-            let mut machine = self.0.borrow_mut();
-            machine.passes().map_err(Trouble::Lasting)?;
-            if machine.under_way.is_empty() {
-                let count = machine.list.len().min(3);
-                machine.under_way = machine.list.drain(..count).collect();
-            }
-            let lines = machine.under_way.join("\n").into_bytes();
-            Ok(Taken { lines, count: machine.under_way.len() as u64, rejected: Vec::new() })
-        }
-
-        fn confirm(&mut self) -> Result<(), Trouble> {
-            let mut machine = self.0.borrow_mut();
-            machine.passes().map_err(Trouble::Lasting)?;
-            machine.under_way.clear();
-            Ok(())
-        }
-
-        fn pause(&self) -> Duration {
-            Duration::ZERO
-        }
-    }
-
-    #[derive(Clone, Copy)]
-    enum Syncs {
-        BeforeItReturns,
-        /// When something is appended behind it: what was appended may be removed by then.
-        Later,
-    }
-
-    struct Disk<'a>(&'a RefCell<Machine>, Syncs);
-
-    impl Sink for Disk<'_> {
-        fn append(&mut self, lines: &[u8]) -> Result<(), String> {
-            let mut machine = self.0.borrow_mut();
-            if let Syncs::Later = self.1 {
-                machine.passes()?;
-                machine.synced = machine.file.len();
-            }
-            machine.passes()?;
-            let lines = std::str::from_utf8(lines).expect("lines are text").lines();
-            machine.file.extend(lines.map(str::to_owned));
-            if let Syncs::BeforeItReturns = self.1 {
-                machine.passes()?;
-                machine.synced = machine.file.len();
-            }
-            Ok(())
-        }
-    }
-
-    /// Takes until there is nothing left, or the power fails.
-    fn consume(machine: &RefCell<Machine>, syncs: Syncs) {
-        let (mut source, mut files) = (List(machine), Disk(machine, syncs));
-        let mut work = Work { source: &mut source, files: &mut files, entries: 0, rejected: 0 };
-        while work.step().is_ok_and(|count| count > 0) {}
-    }
-
-    /// How many entries are in no file after a failure at some moment and another run.
-    fn lost(syncs: Syncs) -> usize {
-        let losses = (0..20).map(|moments| {
-            let machine = RefCell::new(Machine::new(moments));
-            consume(&machine, syncs);
-            let synced = machine.borrow().synced;
-            machine.borrow_mut().file.truncate(synced);
-            machine.borrow_mut().moments = u32::MAX;
-            consume(&machine, syncs);
-            let machine = machine.into_inner();
-            let entries = (0..7).map(|number| number.to_string());
-            entries.filter(|entry| !machine.file.contains(entry)).count()
-        });
-        losses.sum()
-    }
-
-    #[test]
-    fn whenever_the_power_fails_nothing_is_lost() {
-        assert_eq!(lost(Syncs::BeforeItReturns), 0);
-    }
-
-    /// The test above notices a consumer that removes entries before they are synced.
-    #[test]
-    fn an_entry_that_is_removed_before_its_sync_is_missed() {
-        assert!(lost(Syncs::Later) > 0);
-    }
 }

@@ -7,13 +7,10 @@
 
 use super::{PATIENCE, Source, Taken, Trouble};
 use crate::codec::redis::encode::DEVICE_LOG;
-use crate::store::redis::names_database;
-use redis::{Client, Connection, ErrorKind, RedisError, RedisResult};
+use redis::{ConnectionLike, ErrorKind, RedisError, RedisResult};
 use serde::de::IgnoredAny;
 use std::time::Duration;
 
-/// The database, unless the URL names one.
-const DATABASE: i64 = 15;
 /// What is no JSON.
 const REJECTED: &str = "device:log:rejected";
 /// What each consumer has under way: with its name behind.
@@ -26,24 +23,40 @@ const STEP: usize = 32;
 /// No more are taken at once when there are so many, or so many bytes of them.
 const ENTRIES: usize = 1_000;
 const BYTES: usize = 4 << 20;
-/// So long is waited for a connection, and for a reply.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// So long is waited for a connection, and for a reply that is not itself waited for in Redis.
+pub const TIMEOUT: Duration = Duration::from_secs(5);
 /// So many bytes of an entry are shown when it is rejected.
 const SHOWN: usize = 200;
 
+/// How a server is reached.
+pub trait Dial {
+    /// A connection to it.
+    type Connection: ConnectionLike;
+
+    /// Its address and database, without the password.
+    fn name(&self) -> &str;
+
+    /// Connects to it, to its database.
+    ///
+    /// # Errors
+    /// It cannot be reached, or refuses.
+    fn dial(&self) -> RedisResult<Self::Connection>;
+}
+
 /// A consumer of the lists.
-pub(super) struct Lists {
-    client: Client,
-    /// Address and database, without the password.
-    server: String,
+#[derive(Debug)]
+pub struct Lists<D: Dial> {
+    server: D,
     consumer: String,
     processing: String,
-    connection: Option<Connection>,
+    connection: Option<D::Connection>,
     phase: Phase,
     has_met_others: bool,
     held: Held,
     /// How long to leave Redis alone when it had nothing.
     pause: Duration,
+    /// What people should know and were not told.
+    notes: Vec<String>,
 }
 
 /// What is taken next.
@@ -65,38 +78,23 @@ struct Held {
 }
 
 /// Whether bytes are one JSON text.
-pub(super) fn is_json(bytes: &[u8]) -> bool {
+pub(crate) fn is_json(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
-impl Lists {
-    /// The lists of the server with this URL, for the consumer of this name. Connects when there is
-    /// something to take.
+impl<D: Dial> Lists<D> {
+    /// The lists of this server, for the consumer of this name. Connects when there is something to
+    /// take.
     ///
     /// # Errors
-    /// The URL or the name is none.
-    pub(super) fn new(url: &str, consumer: &str) -> Result<Self, String> {
-        let wrong = |error: RedisError| {
-            format!(
-                "the URL in --redis is not that of a Redis server ({error}); write it as in \
-                 redis://:PASSWORD@127.0.0.1:6379/{DATABASE}"
-            )
-        };
+    /// The name is none.
+    pub fn new(server: D, consumer: &str) -> Result<Self, String> {
         if consumer.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err(
                 "the consumer's name (--name) has spaces; use a word, as in main".to_owned()
             );
         }
-        let mut client = Client::open(url).map_err(wrong)?;
-        if !names_database(url) {
-            let info = client.get_connection_info().clone();
-            let settings = info.redis_settings().clone().set_db(DATABASE);
-            client = Client::open(info.set_redis_settings(settings)).map_err(wrong)?;
-        }
-        let info = client.get_connection_info();
-        let server = format!("{}/{}", info.addr(), info.redis_settings().db());
         Ok(Self {
-            client,
             server,
             consumer: consumer.to_owned(),
             processing: format!("{PROCESSING}{consumer}"),
@@ -105,13 +103,14 @@ impl Lists {
             has_met_others: false,
             held: Held::default(),
             pause: Duration::ZERO,
+            notes: Vec::new(),
         })
     }
 
     /// Does something on the connection, which is made if there is none and dropped when it fails.
     fn with<T>(
         &mut self,
-        work: impl FnOnce(&mut Self, &mut Connection) -> RedisResult<T>,
+        work: impl FnOnce(&mut Self, &mut D::Connection) -> RedisResult<T>,
     ) -> Result<T, Trouble> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
@@ -126,15 +125,10 @@ impl Lists {
         }
     }
 
-    fn connect(&mut self) -> Result<Connection, Trouble> {
+    fn connect(&mut self) -> Result<D::Connection, Trouble> {
         // What was under way may still be: it is in the list.
         self.phase = Phase::LeftOver;
-        let connected = self.client.get_connection_with_timeout(TIMEOUT);
-        let mut connection = connected.map_err(|error| self.explain(&error))?;
-        let prepared = connection
-            .set_read_timeout(Some(TIMEOUT + PATIENCE))
-            .and_then(|()| connection.set_write_timeout(Some(TIMEOUT)));
-        prepared.map_err(|error| self.explain(&error))?;
+        let mut connection = self.server.dial().map_err(|error| self.explain(&error))?;
         if !self.has_met_others {
             self.meet_others(&mut connection)?;
             self.has_met_others = true;
@@ -144,7 +138,7 @@ impl Lists {
 
     /// Refuses to run beside a consumer of the same name, whose entries it would take for left over, and
     /// tells of entries that other consumers have left behind.
-    fn meet_others(&self, connection: &mut Connection) -> Result<(), Trouble> {
+    fn meet_others(&mut self, connection: &mut D::Connection) -> Result<(), Trouble> {
         let own = format!("steadfast-device-logs:{}", self.consumer);
         // Who may not ask has to see to it himself.
         let clients: RedisResult<String> = redis::cmd("CLIENT").arg("LIST").query(connection);
@@ -154,14 +148,15 @@ impl Lists {
             return Err(Trouble::Lasting(format!(
                 "another consumer of the name {} (--name) is connected to Redis at {} from {place}; \
                  give each a name of its own",
-                self.consumer, self.server
+                self.consumer,
+                self.server.name()
             )));
         }
         let named: RedisResult<()> = redis::cmd("CLIENT").arg("SETNAME").arg(own).query(connection);
         drop(named);
         let left = self.left_behind(connection).map_err(|error| self.explain(&error))?;
         for (name, entries) in left {
-            super::log(&format!(
+            self.notes.push(format!(
                 "[device logs left] name={name} entries={entries} hint=\"another consumer has taken \
                  them and not finished; if it will not come back, run this with --name {name}\""
             ));
@@ -170,7 +165,7 @@ impl Lists {
     }
 
     /// Other consumers with entries under way.
-    fn left_behind(&self, connection: &mut Connection) -> RedisResult<Vec<(String, u64)>> {
+    fn left_behind(&self, connection: &mut D::Connection) -> RedisResult<Vec<(String, u64)>> {
         let names: Vec<String> = redis::cmd("SMEMBERS").arg(CONSUMERS).query(connection)?;
         let mut left = Vec::new();
         for name in names.into_iter().filter(|name| *name != self.consumer) {
@@ -184,7 +179,7 @@ impl Lists {
     }
 
     /// The oldest entries of a list, oldest first; they stay there.
-    fn look_at(&self, list: &str, connection: &mut Connection) -> RedisResult<Vec<Vec<u8>>> {
+    fn look_at(&self, list: &str, connection: &mut D::Connection) -> RedisResult<Vec<Vec<u8>>> {
         let step = -(STEP as i64);
         let mut entries: Vec<Vec<u8>> =
             redis::cmd("LRANGE").arg(list).arg(step).arg(-1).query(connection)?;
@@ -193,7 +188,7 @@ impl Lists {
     }
 
     /// Moves entries to the list of those under way, and gives them, oldest first.
-    fn move_some(&self, connection: &mut Connection) -> RedisResult<Vec<Vec<u8>>> {
+    fn move_some(&self, connection: &mut D::Connection) -> RedisResult<Vec<Vec<u8>>> {
         let first: Option<Vec<u8>> = redis::cmd("BRPOPLPUSH")
             .arg(DEVICE_LOG)
             .arg(&self.processing)
@@ -219,7 +214,7 @@ impl Lists {
     }
 
     /// Takes what comes next: entries, and the list that has them until they are confirmed.
-    fn next(&mut self, connection: &mut Connection) -> RedisResult<(String, Vec<Vec<u8>>)> {
+    fn next(&mut self, connection: &mut D::Connection) -> RedisResult<(String, Vec<Vec<u8>>)> {
         if self.phase == Phase::LeftOver {
             let entries = self.look_at(&self.processing, connection)?;
             if !entries.is_empty() {
@@ -249,7 +244,7 @@ impl Lists {
     }
 
     fn explain(&self, error: &RedisError) -> Trouble {
-        let server = &self.server;
+        let server = self.server.name();
         let text = error.to_string().replace(['\n', '\r'], " ");
         let denied = ["WRONGPASS", "NOAUTH", "NOPERM", "Authentication required"];
         if error.kind() == ErrorKind::AuthenticationFailed
@@ -283,14 +278,14 @@ impl Lists {
     }
 }
 
-impl Source for Lists {
+impl<D: Dial> Source for Lists<D> {
     fn name(&self) -> String {
-        format!("{} name={}", self.server, self.consumer)
+        format!("{} name={}", self.server.name(), self.consumer)
     }
 
     fn take(&mut self) -> Result<Taken, Trouble> {
         let (list, entries) = self.with(Self::next)?;
-        let mut taken = Taken::default();
+        let mut taken = Taken { notes: std::mem::take(&mut self.notes), ..Taken::default() };
         self.held = Held { list, ..Held::default() };
         for entry in entries {
             if is_json(&entry) {
@@ -304,7 +299,9 @@ impl Source for Lists {
                 self.held.valid.push(entry);
             } else {
                 let shown = String::from_utf8_lossy(&entry[..entry.len().min(SHOWN)]);
-                taken.rejected.push(format!("{shown:?} bytes={}", entry.len()));
+                let bytes = entry.len();
+                taken.notes.push(format!("[device logs reject] content={shown:?} bytes={bytes}"));
+                taken.rejected += 1;
                 self.held.invalid.push(entry);
             }
         }
@@ -352,31 +349,6 @@ mod tests {
         }
         for bytes in [&b""[..], b"{", b"{} {}", b"\"\xff\"", b"plain", b"NaN", b"'a'"] {
             assert!(!is_json(bytes), "{bytes:?}");
-        }
-    }
-
-    #[test]
-    fn the_database_is_15_unless_the_url_names_one() {
-        for (url, server) in [
-            ("redis://127.0.0.1:6379", "127.0.0.1:6379/15 name=main"),
-            ("redis://:p@127.0.0.1:6379/", "127.0.0.1:6379/15 name=main"),
-            ("redis://127.0.0.1:6379/0", "127.0.0.1:6379/0 name=main"),
-            ("redis://127.0.0.1:6379/3", "127.0.0.1:6379/3 name=main"),
-            ("redis+unix:///run/s", "/run/s/15 name=main"),
-            ("redis+unix:///run/s?db=2", "/run/s/2 name=main"),
-        ] {
-            assert_eq!(Lists::new(url, "main").map(|it| it.name()).unwrap(), server, "{url}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_url_and_no_name_is_refused() {
-        for (url, name, told) in [
-            ("localhost:6379", "main", "the URL in --redis is not that of a Redis server"),
-            ("redis://127.0.0.1", "a b", "the consumer's name (--name) has spaces"),
-        ] {
-            let refused = Lists::new(url, name).map(|_| ()).unwrap_err();
-            assert!(refused.contains(told) && !refused.contains('\n'), "{refused}");
         }
     }
 }
