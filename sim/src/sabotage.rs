@@ -94,6 +94,8 @@ pub enum Sabotage {
     LogOffByOne,
     /// What a back end says of how long its push may wait is not heard.
     TtlIgnored,
+    /// The consumer of the device log removes entries before they are synced.
+    RemovedBeforeSync,
 }
 
 impl Sabotage {
@@ -150,6 +152,7 @@ impl Sabotage {
         (Self::LostWake, &[Oracle::Delivery, Oracle::Death], 100),
         (Self::Core(Broken::ServesTaken), &[Oracle::Claims], 100),
         (Self::Core(Broken::WindowKept), &[Oracle::Confirmation], 100),
+        (Self::RemovedBeforeSync, &[Oracle::Devices], 100),
     ];
 
     /// The sabotage's name on the command line.

@@ -226,6 +226,7 @@ names!(FAULTS, fault(value: &Delivered) {
     "fault redis was loading" => Delivered::RedisWasLoading,
     "fault notices reset" => Delivered::NoticesReset,
     "fault posed" => Delivered::Posed,
+    "fault consumer failed" => Delivered::ConsumerFailed,
 });
 
 names!(REPORTS, report(value: &Report) {
@@ -267,6 +268,7 @@ const EXEMPT_DIRECT: &[(&str, &str)] = &[
     ("fault redis crashed", "no gateways share a store in this tier"),
     ("fault redis was loading", "no gateways share a store in this tier"),
     ("fault notices reset", "no gateways share a store in this tier"),
+    ("fault consumer failed", "no gateways share a store in this tier"),
 ];
 
 /// The same for the worlds of the Turmoil tier.

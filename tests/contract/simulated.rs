@@ -58,6 +58,7 @@ fn setup() -> Setup {
         buffer: 64 << 10,
         latency_ms: (20, 20),
         step_ms: 10,
+        is_frail: false,
     }
 }
 

@@ -10,6 +10,7 @@
 //! crash, what was not answered may or may not.
 
 mod frame;
+mod lists;
 mod reply;
 mod request;
 mod server;

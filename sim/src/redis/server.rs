@@ -28,7 +28,7 @@ pub struct Server {
     prefix: String,
     scripts: Scripts,
     clock: Clock,
-    kept: Kept,
+    pub(super) kept: Kept,
     run: Run,
     /// The number of the last connection, over all runs.
     last_peer: u64,
@@ -39,14 +39,14 @@ pub struct Server {
 
 /// What survives a crash.
 #[derive(Debug)]
-struct Kept {
+pub(super) struct Kept {
     /// What the scripts work on.
     store: Disk,
     strings: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// By key and field.
-    hashes: BTreeMap<(Vec<u8>, Vec<u8>), Vec<u8>>,
+    /// By key and field. Sets are here as well, with their members as fields.
+    pub(super) hashes: BTreeMap<(Vec<u8>, Vec<u8>), Vec<u8>>,
     /// Newest entry first.
-    lists: BTreeMap<Vec<u8>, VecDeque<Vec<u8>>>,
+    pub(super) lists: BTreeMap<Vec<u8>, VecDeque<Vec<u8>>>,
 }
 
 /// What a run of the server has besides.
@@ -144,6 +144,19 @@ impl Server {
         }
     }
 
+    /// Carries out at once what comes by a connection, before what waits: the replies. `None` when there
+    /// is no such connection.
+    pub fn ask(&mut self, peer: u64, bytes: &[u8]) -> Option<Vec<u8>> {
+        let Peer { frames, .. } = self.run.peers.get_mut(&peer)?;
+        frames.put(bytes);
+        let commands: Vec<_> = std::iter::from_fn(|| frames.next()).map(words).collect();
+        let mut reply = Reply::default();
+        for command in commands {
+            self.command(peer, command, &mut reply);
+        }
+        Some(reply.0)
+    }
+
     /// A connection has ended. What came by it is carried out all the same.
     pub fn disconnect(&mut self, peer: u64) {
         self.run.peers.remove(&peer);
@@ -211,9 +224,8 @@ impl Server {
         {
             return reply.error("LOADING Redis is loading the dataset in memory");
         }
-        if matches!(&*name, "SET" | "INCR" | "HSETNX" | "HSET" | "EVAL" | "LPUSH")
-            && self.refuses_write(reply)
-        {
+        let is_refused = is_write(&name, self.refusal) && self.refuses_write(reply);
+        if is_refused || self.list_command(&words, reply) {
             return;
         }
         let word = |index: usize| words.get(index).cloned().unwrap_or_default();
@@ -369,6 +381,16 @@ fn words(value: Value) -> Vec<Vec<u8>> {
         bytes
     };
     parts.into_iter().map(word).collect()
+}
+
+/// Whether a server that refuses writes, or new data, refuses this command.
+fn is_write(name: &str, refusal: Option<Refusal>) -> bool {
+    match name {
+        "SET" | "INCR" | "HSETNX" | "HSET" | "EVAL" | "SADD" => true,
+        "LPUSH" | "RPOPLPUSH" | "BRPOPLPUSH" => true,
+        "LREM" => refusal == Some(Refusal::ReadOnly),
+        _ => false,
+    }
 }
 
 /// Whether a server that refuses writes, or new data, refuses this script.

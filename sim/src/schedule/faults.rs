@@ -204,11 +204,13 @@ pub enum Delivered {
     NoticesReset,
     /// A device called itself by the name of another.
     Posed,
+    /// The power of the device log's consumer failed.
+    ConsumerFailed,
 }
 
 impl Delivered {
     /// All of them.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::Partitioned,
         Self::PartitionedOneWay,
         Self::Held,
@@ -248,5 +250,6 @@ impl Delivered {
         Self::RedisWasLoading,
         Self::NoticesReset,
         Self::Posed,
+        Self::ConsumerFailed,
     ];
 }

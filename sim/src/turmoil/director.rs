@@ -10,6 +10,7 @@ mod rest;
 use super::START;
 use super::backend::{BackendHost, BackendOp, work};
 use super::client::{Surroundings, Whim};
+use super::consumer::Consumer;
 use super::desk::Brought;
 use super::ends::{Breach, Ends};
 use super::gateway::{Machine, Parts, serve};
@@ -147,6 +148,8 @@ struct Director {
     backends: Vec<Rc<BackendHost>>,
     /// The store that the gateways share.
     redis: Option<Rc<redis::Machine>>,
+    /// What takes the device log from it.
+    consumer: Option<Consumer>,
     /// All clients, the collectors last: one for every key and gateway.
     clients: Vec<ClientSetup>,
     troubles: BTreeMap<(Host, Host), Trouble>,
@@ -171,6 +174,7 @@ impl Director {
             sites: Vec::new(),
             backends: Vec::new(),
             redis: None,
+            consumer: None,
             clients: everybody(&setup),
             troubles: BTreeMap::new(),
             down: BTreeSet::new(),
@@ -204,6 +208,9 @@ impl Director {
         let machine = Rc::new(machine);
         let software = Rc::clone(&machine);
         self.sim.host(redis::NAME, move || redis::serve(Rc::clone(&software)));
+        let is_hasty = self.sabotage == Some(Sabotage::RemovedBeforeSync);
+        let (is_frail, delivered) = (self.setup.is_frail, self.delivered.clone());
+        self.consumer = Some(Consumer::new(&machine, !seed, is_frail, is_hasty, delivered));
         self.redis = Some(machine);
     }
 
@@ -360,6 +367,10 @@ impl Director {
             if let Err(error) = self.sim.step() {
                 let breach = Breach { oracle: Oracle::Tables, what: error.to_string() };
                 return Some(self.violation(breach));
+            }
+            let now = self.now();
+            if let Some(consumer) = &mut self.consumer {
+                consumer.turn(now);
             }
             if let Some(violation) = self.broken() {
                 return Some(violation);

@@ -11,6 +11,7 @@
 
 mod backend;
 mod client;
+mod consumer;
 mod desk;
 mod director;
 mod disk;

@@ -33,6 +33,8 @@ pub struct Setup {
     pub latency_ms: (u64, u64),
     /// One step of the network, in milliseconds: segments arrive at whole steps.
     pub step_ms: u64,
+    /// Whether the power of the device log's consumer fails now and then.
+    pub is_frail: bool,
 }
 
 /// A client.

@@ -12,19 +12,17 @@ use super::wire::{Chop, Meters, Wire};
 use super::{START, since_start};
 use crate::redis::{Refusal, Server};
 use crate::schedule::{Delivered, Trouble};
-use bytestring::ByteString;
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use steadfast_core::store::DeviceEntry;
 use steadfast_core::time::Span;
-use steadfast_shell::codec::redis::encode::DEVICE_LOG;
 use steadfast_shell::codec::redis::scripts::Clock;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -35,6 +33,8 @@ pub(super) const NAME: &str = "redis";
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) server: RefCell<Server>,
+    /// Whether its process runs.
+    is_up: Cell<bool>,
     trouble: Cell<Option<Trouble>>,
     /// Whether the connections on which notices are told are to be reset.
     resets: Cell<bool>,
@@ -60,6 +60,7 @@ impl Machine {
         server.note_done(watch.judges_shares());
         Self {
             server: RefCell::new(server),
+            is_up: Cell::new(false),
             trouble: Cell::new(None),
             resets: Cell::new(false),
             slow,
@@ -78,15 +79,21 @@ impl Machine {
         self.wake();
     }
 
-    /// The device log. The list does not say whose an entry is.
-    pub(super) fn device_log(&self) -> Vec<DeviceEntry> {
-        let server = self.server.borrow();
-        let entry = |(number, entry)| DeviceEntry {
-            number,
-            device: ByteString::new(),
-            entry: String::from_utf8_lossy(entry).as_ref().into(),
-        };
-        (0..).zip(server.list(DEVICE_LOG)).map(entry).collect()
+    /// Somebody connects past the network: the connection's number, if a process is there to take it.
+    pub(super) fn connect(&self) -> Option<u64> {
+        self.is_up.get().then(|| self.server.borrow_mut().connect())
+    }
+
+    /// What it replies at once to what comes by such a connection.
+    ///
+    /// # Errors
+    /// The connection was lost, or nothing is answered.
+    pub(super) fn ask(&self, peer: u64, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        if self.trouble.get() == Some(Trouble::Stalled) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let mut server = self.server.borrow_mut();
+        server.ask(peer, bytes).ok_or_else(|| io::ErrorKind::ConnectionReset.into())
     }
 
     /// The connections on which notices are told break.
@@ -97,6 +104,7 @@ impl Machine {
 
     /// Its process has ended.
     pub(super) fn crash(&self, at: Span) {
+        self.is_up.set(false);
         let mut server = self.server.borrow_mut();
         server.set_time(START + at);
         let waiting = server.waiting();
@@ -132,6 +140,7 @@ impl Machine {
 /// Runs the server from what it has kept, until it is crashed.
 pub(super) async fn serve(machine: Rc<Machine>) -> turmoil::Result {
     let door = Door::open(PORT).await?;
+    machine.is_up.set(true);
     let loads = Span::from_millis(machine.rng.borrow_mut().random_range(0..1_000));
     let mut process = Process {
         loading_until: since_start() + loads,

@@ -82,6 +82,7 @@ fn setup(schedule: &Schedule) -> Setup {
         buffer: if schedule.is_clean() { 64 << 10 } else { slow as usize },
         latency_ms: (least, most),
         step_ms: STEPS[rng.random_range(0..STEPS.len())],
+        is_frail: !schedule.is_clean(),
     }
 }
 

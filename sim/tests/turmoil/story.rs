@@ -34,6 +34,7 @@ impl Story {
             buffer: 64 << 10,
             latency_ms: (20, 20),
             step_ms: 10,
+            is_frail: false,
         };
         let plan = Plan { seed: 1, setup, ops: Vec::new(), story: true };
         Self { name, plan, now_ms: 0, pushed: 0 }

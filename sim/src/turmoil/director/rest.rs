@@ -146,8 +146,8 @@ impl Director {
             self.of_store(gateway, |disk| {
                 disk.model().check();
                 let mut inventory = disk.inventory(&keys);
-                if let Some(redis) = &self.redis {
-                    inventory.device_log = redis.device_log();
+                if let Some(consumer) = &self.consumer {
+                    inventory.device_log = consumer.device_log();
                 }
                 purged += inventory.purged;
                 self.watch.end(gateway, &inventory);
