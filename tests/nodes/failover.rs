@@ -98,6 +98,9 @@ struct Sentinel {
     _directory: TempDir,
 }
 
+/// A master is given up after this time. One that syncs each write on a busy disk is silent for long.
+const DOWN_AFTER_MS: u64 = 3_000;
+
 impl Sentinel {
     fn of(master: &RedisServer) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
@@ -105,7 +108,8 @@ impl Sentinel {
         let master_port = master.name().replace("127.0.0.1:", "");
         let settings = format!(
             "port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {master_port} 1\n\
-             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n"
+             sentinel down-after-milliseconds main {DOWN_AFTER_MS}\n\
+             sentinel failover-timeout main 3000\n"
         );
         let file = directory.path().join("sentinel.conf");
         std::fs::write(&file, settings).expect("the directory is writable");
