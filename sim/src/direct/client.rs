@@ -32,7 +32,7 @@ pub(super) struct Client {
     pub(super) cut_down_until: u64,
     /// Until when its network holds everything back.
     pub(super) held_until: u64,
-    /// The last ping it answered.
+    /// The last ping it answered on its connection; zero before.
     pub(super) answered: u64,
     /// When its link's deadline was last noted in the agenda.
     pub(super) wakes_at: Option<u64>,

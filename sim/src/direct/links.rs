@@ -119,11 +119,11 @@ impl Run<'_> {
         !poisoned
     }
 
-    /// Whether every link that is connected knows that what it asked for is done.
+    /// Whether every link that is connected, or tries to be, knows that what it asked for is done.
     pub(super) fn has_confirmed_ops(&self) -> bool {
         self.clients.iter().all(|client| {
             let Peer::Link(linked) = &client.peer else { return true };
-            linked.link.state() != LinkState::Connected || linked.saved.borrow().ops.is_empty()
+            linked.link.state() == LinkState::Disconnected || linked.saved.borrow().ops.is_empty()
         })
     }
 

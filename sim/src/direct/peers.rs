@@ -146,6 +146,7 @@ impl Run<'_> {
         self.ail(index);
         let client = &mut self.clients[index as usize];
         client.attempt += 1;
+        client.answered = 0;
         if let Some(id) = client.socket.take()
             && let Some(socket) = self.sockets.get(id)
         {

@@ -52,9 +52,12 @@ impl Judge {
 
     fn wrong_end(&self, id: MessageId, inventory: &Inventory) -> Option<String> {
         let message = &self.messages[&id];
-        let dead = inventory.dead.contains_key(&id) || self.purged.contains(&id);
+        // One that is confirmed is a dead letter for a while, if its removal takes so long that it
+        // is evicted; it may be dropped then.
+        let is_letter = inventory.dead.contains_key(&id);
+        let dead = is_letter || self.purged.contains(&id);
         let wrong = match message.fate {
-            _ if dead && message.removed && !message.reopened => "is confirmed and dead",
+            _ if is_letter && message.removed && !message.reopened => "is confirmed and dead",
             Fate::Itself if message.promised && !dead && !message.removed => {
                 "was promised, and is neither confirmed nor dead"
             }

@@ -18,7 +18,8 @@ impl Judge {
             PushRecord::Missed { .. } if self.shared => {}
             PushRecord::Missed { .. } => self.node(node).ledger.pay("misses", 1),
             PushRecord::Merged { id, into, .. } => {
-                let gone = self.messages.get(into).is_some_and(|message| message.removed);
+                let into_gone = |it: &Message| it.removed && !it.reopened;
+                let gone = self.messages.get(into).is_some_and(into_gone);
                 self.demand(Oracle::Confirmation, !gone, || {
                     format!("{id} is merged with {into}, which is confirmed")
                 });
