@@ -328,11 +328,13 @@ impl Mailbox {
         }
     }
 
-    /// The newest message of the window but `id`, for the store to leave the window alone. A held
-    /// one may be a duplicate, which the store does not know.
+    /// The newest message of the window but `id`, for the store to leave the window alone. One that is
+    /// held is stored before `id`, unless it is a duplicate, which the store does not know: then
+    /// [`spare`](Self::spare) has to do. That alone would not, where the store has messages before
+    /// the window whose pushes failed.
     pub(crate) fn window_end(&self, id: MessageId) -> Option<MessageId> {
         let mut stored = self.entries.iter().rev().filter(|entry| {
-            entry.id != id && entry.standing == Standing::Ready && entry.unpromised.is_none()
+            entry.id != id && entry.standing != Standing::Void && entry.unpromised.is_none()
         });
         let newest = match self.policy {
             BindPolicy::Newest | BindPolicy::Kick if !self.jumbled => stored.next(),
