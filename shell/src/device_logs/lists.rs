@@ -14,7 +14,7 @@ use std::time::Duration;
 /// What is no JSON.
 const REJECTED: &str = "device:log:rejected";
 /// What each consumer has under way: with its name behind.
-const PROCESSING: &str = "device:log:processing:";
+pub const PROCESSING: &str = "device:log:processing:";
 /// The names of all consumers there ever were.
 const CONSUMERS: &str = "device:log:consumers";
 

@@ -21,12 +21,11 @@ use std::rc::Rc;
 use steadfast_core::store::DeviceEntry;
 use steadfast_core::time::Span;
 use steadfast_shell::codec::redis::encode::DEVICE_LOG;
-use steadfast_shell::device_logs::lists::{Dial, Lists};
+use steadfast_shell::device_logs::lists::{Dial, Lists, PROCESSING};
 use steadfast_shell::device_logs::{Passed, Sink, pass_on};
 
-/// Its name, and the list of what it has under way.
+/// Its name.
 const NAME: &str = "main";
-const UNDER_WAY: &str = "device:log:processing:main";
 
 /// How long it waits when there is nothing to do, or when it could not do it.
 const REST: Span = Span::from_secs(1);
@@ -85,7 +84,8 @@ impl Consumer {
     pub(super) fn device_log(&self) -> Vec<DeviceEntry> {
         let mut log = self.file.lines.clone();
         let server = self.redis.server.borrow();
-        let in_redis = server.list(UNDER_WAY).chain(server.list(DEVICE_LOG));
+        let under_way = format!("{PROCESSING}{NAME}");
+        let in_redis = server.list(&under_way).chain(server.list(DEVICE_LOG));
         log.extend(in_redis.map(|entry| String::from_utf8_lossy(entry).into_owned()));
         let mut seen = BTreeSet::new();
         log.retain(|entry| seen.insert(entry.clone()));

@@ -2,11 +2,8 @@
 
 use crate::device_logs::PATIENCE;
 use crate::device_logs::lists::{Dial, Lists, TIMEOUT};
-use crate::store::redis::names_database;
+use crate::store::redis::{DEVICE_DATABASE, names_database};
 use redis::{Client, Connection, RedisError, RedisResult};
-
-/// The database, unless the URL names one.
-const DATABASE: i64 = 15;
 
 /// A server.
 #[derive(Debug)]
@@ -24,13 +21,13 @@ impl Server {
         let wrong = |error: RedisError| {
             format!(
                 "the URL in --redis is not that of a Redis server ({error}); write it as in \
-                 redis://:PASSWORD@127.0.0.1:6379/{DATABASE}"
+                 redis://:PASSWORD@127.0.0.1:6379/{DEVICE_DATABASE}"
             )
         };
         let mut client = Client::open(url).map_err(wrong)?;
         if !names_database(url) {
             let info = client.get_connection_info().clone();
-            let settings = info.redis_settings().clone().set_db(DATABASE);
+            let settings = info.redis_settings().clone().set_db(DEVICE_DATABASE);
             client = Client::open(info.set_redis_settings(settings)).map_err(wrong)?;
         }
         let info = client.get_connection_info();

@@ -40,7 +40,7 @@ const MAX_QUEUED_BYTES: usize = 256 << 20;
 const TOO_MUCH: &str = "too much waits for Redis already";
 
 /// The database of the devices on the messages' server.
-const DEVICE_DATABASE: i64 = 15;
+pub(crate) const DEVICE_DATABASE: i64 = 15;
 
 /// Which Redis, and how it is used.
 #[derive(Clone, Debug)]
