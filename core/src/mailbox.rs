@@ -158,8 +158,18 @@ pub(crate) struct Entry {
     pub(crate) op: Option<OpId>,
     /// Whether any connection has confirmed it (matters where it is written to several).
     pub(crate) acked: bool,
-    /// Set while its push is unanswered because the store failed: a pong decides.
-    pub(crate) unpromised: Option<ReplyTo>,
+    /// Set when the store failed to keep it.
+    pub(crate) unstored: Option<Unstored>,
+}
+
+/// What the push of a message is to be told that the store may not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) enum Unstored {
+    /// A pong decides.
+    Unanswered(ReplyTo),
+    /// It was told that it failed.
+    Failed,
 }
 
 /// Confirmed messages that one operation removes from the store.
@@ -291,7 +301,7 @@ impl Mailbox {
             standing: Standing::Void,
             op: None,
             acked: false,
-            unpromised: None,
+            unstored: None,
         };
         let entry = std::mem::replace(entry, void);
         self.bytes -= entry.payload.len() as u64;
@@ -311,6 +321,18 @@ impl Mailbox {
         while self.entries.front().is_some_and(|first| first.standing == Standing::Void) {
             self.pop();
         }
+    }
+
+    /// Takes the pushes whose answer a pong was to decide, with their messages: they have failed.
+    pub(crate) fn fail_unstored(&mut self) -> Vec<(ReplyTo, MessageId)> {
+        let mut failed = Vec::new();
+        for entry in &mut self.entries {
+            if let Some(Unstored::Unanswered(to)) = entry.unstored {
+                entry.unstored = Some(Unstored::Failed);
+                failed.push((to, entry.id));
+            }
+        }
+        failed
     }
 
     /// The connection that messages are written to first: the newest.
@@ -334,7 +356,7 @@ impl Mailbox {
     /// the window whose pushes failed.
     pub(crate) fn window_end(&self, id: MessageId) -> Option<MessageId> {
         let mut stored = self.entries.iter().rev().filter(|entry| {
-            entry.id != id && entry.standing != Standing::Void && entry.unpromised.is_none()
+            entry.id != id && entry.standing != Standing::Void && entry.unstored.is_none()
         });
         let newest = match self.policy {
             BindPolicy::Newest | BindPolicy::Kick if !self.jumbled => stored.next(),
@@ -355,7 +377,7 @@ impl Mailbox {
         let mut others = others.skip_while(|entry| entry.standing == Standing::Void);
         let last = others.next();
         let unsure =
-            last.is_some_and(|last| self.jumbled || last.op.is_some() || last.unpromised.is_some());
+            last.is_some_and(|last| self.jumbled || last.op.is_some() || last.unstored.is_some());
         // The store may not have done yet what it was told to remove and to set aside.
         let window = self.entries.len() + self.removing as usize + self.burying.len();
         let window = if unsure { window } else { 0 };

@@ -6,7 +6,7 @@ use crate::command::{FailReason, Reply};
 use crate::config::Detail;
 use crate::fates::Last;
 use crate::id::{MessageId, OpId};
-use crate::mailbox::{Entry, KeyState, Standing};
+use crate::mailbox::{Entry, KeyState, Standing, Unstored};
 use crate::operations::{Asked, Excess, Pending, PendingAppend};
 use crate::record::{DeathReason, DeliveryRecord, PushRecord, Record, StoreRecord};
 use crate::sabotage::Sabotage;
@@ -338,12 +338,16 @@ impl Gateway {
     /// A push may not be safe. If it was written, a pong decides what it is answered.
     fn on_append_failed(&mut self, append: &PendingAppend) {
         let Some(to) = append.reply else { return };
+        let serves = self.serves(append.mailbox);
         let mailbox = self.mailbox(append.mailbox);
         let entry = append.entry.and_then(|number| mailbox.entry_mut(number));
         match entry.filter(|entry| entry.id == append.id) {
             Some(entry) if entry.standing == Standing::Ready => {
                 entry.op = None;
-                entry.unpromised = Some(to);
+                entry.unstored = Some(Unstored::Unanswered(to));
+                if !serves {
+                    self.fail_unstored(append.mailbox);
+                }
             }
             _ => {
                 self.drop_held(append);

@@ -6,7 +6,7 @@ use crate::command::{Close, FailReason, Reply};
 use crate::config::{BindMatch, BindPolicy};
 use crate::connection::{Answer, Backlog, Binding, Phase, Until};
 use crate::id::{ConnId, Key, MessageId};
-use crate::mailbox::{Entry, Freshness, KeyState, Standing};
+use crate::mailbox::{Entry, Freshness, KeyState, Standing, Unstored};
 use crate::operations::Pending;
 use crate::record::{ConnRecord, DeathReason, DeliveryRecord, Dialect};
 use crate::sabotage::Sabotage;
@@ -226,9 +226,8 @@ impl Gateway {
     ) {
         let key = self.registry.get(slot).key.clone();
         let id = entry.id;
-        if let Some(to) = entry.unpromised {
-            self.reply_failed(to, key.clone(), id, FailReason::NotStored);
-            return self.record_delivery(key, DeliveryRecord::Forgotten { id });
+        if let Some(unstored) = entry.unstored {
+            return self.forget_unstored(key, id, unstored);
         }
         if !entry.was_written() {
             return self.note_unwritten(&entry);
@@ -244,6 +243,14 @@ impl Gateway {
         let interval = self.config.retry_interval;
         let not_before = backoff::not_before(entry.written_at, tries, interval);
         retries.push(Retry { id, tries, not_before });
+    }
+
+    /// A message leaves the window that was not confirmed and that the store may not have.
+    fn forget_unstored(&mut self, key: Key, id: MessageId, unstored: Unstored) {
+        if let Unstored::Unanswered(to) = unstored {
+            self.reply_failed(to, key.clone(), id, FailReason::NotStored);
+        }
+        self.record_delivery(key, DeliveryRecord::Forgotten { id });
     }
 
     /// An entry leaves the window before it was written to anyone: it waits in the store.
@@ -284,10 +291,9 @@ impl Gateway {
     /// again.
     pub(super) fn forget_window(&mut self, slot: u32) {
         while let Some(entry) = self.mailbox(slot).pop() {
-            if let Some(to) = entry.unpromised {
-                let (key, id) = (self.registry.get(slot).key.clone(), entry.id);
-                self.reply_failed(to, key.clone(), id, FailReason::NotStored);
-                self.record_delivery(key, DeliveryRecord::Forgotten { id });
+            if let Some(unstored) = entry.unstored {
+                let key = self.registry.get(slot).key.clone();
+                self.forget_unstored(key, entry.id, unstored);
             } else if !entry.was_written() {
                 self.note_unwritten(&entry);
             }

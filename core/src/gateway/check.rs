@@ -176,7 +176,7 @@ impl Gateway {
             };
             assert_eq!(append.id, id, "the append of {id}");
             assert_eq!(append.mailbox, slot, "the append of {id}");
-            assert!(entry.unpromised.is_none(), "{id} waits for the store and for a pong");
+            assert!(entry.unstored.is_none(), "{id} waits for the store and for a pong");
         } else {
             assert_ne!(entry.standing, Standing::Held, "{id} is held for no operation");
         }

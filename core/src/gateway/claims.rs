@@ -13,6 +13,7 @@
 //! a time.
 
 use super::Gateway;
+use crate::command::FailReason;
 use crate::config::{BindPolicy, Sharing};
 use crate::id::{Key, OpId};
 use crate::mailbox::{Before, Claim, Freshness, KeyState};
@@ -129,6 +130,17 @@ impl Gateway {
             self.lease.standing = Standing::Lost;
             self.lease.term += 1;
             self.record_lease(StoreRecord::LeaseLost);
+            let slots: Vec<_> = self.registry.iter().map(|(slot, _)| slot).collect();
+            slots.into_iter().for_each(|slot| self.fail_unstored(slot));
+        }
+    }
+
+    /// Answers the pushes of a key that is not served any more and whose answer a pong was to decide:
+    /// whoever was not written their messages will not be, and the store may not have them.
+    pub(super) fn fail_unstored(&mut self, slot: u32) {
+        for (to, id) in self.mailbox(slot).fail_unstored() {
+            let key = self.registry.get(slot).key.clone();
+            self.reply_failed(to, key, id, FailReason::NotStored);
         }
     }
 
@@ -311,6 +323,7 @@ impl Gateway {
         if let Some(id) = newest {
             self.record_conn(id, ConnRecord::TakenElsewhere { key });
         }
+        self.fail_unstored(slot);
         if policy == BindPolicy::Kick {
             self.kick_others(slot, None);
         }

@@ -9,7 +9,7 @@ use crate::command::{Close, Command, Reply};
 use crate::config::{BindPolicy, Detail};
 use crate::connection::{Awaited, Binding, Connection, Drain, MUTE_AFTER, Phase, Speech};
 use crate::id::{ConnId, MessageId};
-use crate::mailbox::{Entry, Standing};
+use crate::mailbox::{Entry, Standing, Unstored};
 use crate::operations::Pending;
 use crate::record::{ConnRecord, DeliveryRecord, PushRecord};
 use crate::time::{Span, Time};
@@ -281,7 +281,10 @@ impl Gateway {
         let pending = entry.op.and_then(|op| self.operations.get_mut(op));
         let reply = match pending {
             Some(Pending::Append(append)) => append.reply.take(),
-            _ => entry.unpromised,
+            _ => match entry.unstored {
+                Some(Unstored::Unanswered(to)) => Some(to),
+                Some(Unstored::Failed) | None => None,
+            },
         };
         if let Some(to) = reply {
             if self.records(Detail::Outcomes) {

@@ -266,7 +266,7 @@ impl Gateway {
             standing: Standing::Ready,
             op: None,
             acked: false,
-            unpromised: None,
+            unstored: None,
         });
         self.pump_written(slot);
         true

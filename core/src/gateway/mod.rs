@@ -34,7 +34,7 @@ use crate::fates::Fates;
 use crate::id::{ConnId, Key, MessageId};
 use crate::mailbox::Mailbox;
 use crate::operations::{Operations, Pending};
-use crate::pushers::{Pushers, ReplyTo};
+use crate::pushers::{Pusher, Pushers, ReplyTo};
 use crate::record::{ConnRecord, DeliveryRecord, PushRecord, Record};
 use crate::registry::Registry;
 use crate::store::{Notice, Op};
@@ -160,6 +160,12 @@ impl Gateway {
     #[must_use]
     pub fn open_connections(&self) -> u32 {
         self.open_conns
+    }
+
+    /// How many pushes are not answered.
+    #[must_use]
+    pub fn unanswered_pushes(&self) -> usize {
+        self.pushers.iter().map(Pusher::unanswered).sum()
     }
 
     /// Notes the time, and the time lost when it comes late to its deadlines.

@@ -222,7 +222,7 @@ impl Gateway {
             standing,
             op: None,
             acked: false,
-            unpromised: None,
+            unstored: None,
         };
         let number = self.mailbox(slot).push(entry);
         self.pump(slot);

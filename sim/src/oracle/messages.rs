@@ -6,7 +6,9 @@ use bytes::Bytes;
 use steadfast_core::command::{FailReason, Reply};
 use steadfast_core::id::{Key, MessageId, OpId, PusherId};
 use steadfast_core::record::PushRecord;
-use steadfast_core::store::{Answer, Append, Appended, DeadAnswer, Op, Promise, QueueAnswer};
+use steadfast_core::store::{
+    Answer, Append, Appended, ClaimAnswer, ClaimOp, DeadAnswer, Op, Promise, QueueAnswer,
+};
 
 impl Judge {
     pub(super) fn on_push_record(&mut self, node: u32, pusher: PusherId, record: &PushRecord) {
@@ -199,6 +201,9 @@ impl Judge {
             }
             Op::Load { max_messages: 0, .. } => self.telling.map_or(Asked::Other, Asked::Greeting),
             Op::Session(request) => self.on_session_op(node, request),
+            Op::Claim(ClaimOp::Claim { key, .. }) => {
+                self.key_index(key).map_or(Asked::Other, Asked::Claim)
+            }
             Op::Load { .. } | Op::Expire { .. } | Op::Claim(_) | Op::Queue(_) | Op::Find { .. } => {
                 Asked::Other
             }
@@ -254,6 +259,7 @@ impl Judge {
             | Asked::Keep(_)
             | Asked::Note(_)
             | Asked::Upload(..)
+            | Asked::Claim(_)
             | Asked::Other => false,
         });
         let count = unproven + others.count() + usize::from(held(&append.id));
@@ -313,6 +319,7 @@ impl Judge {
                 | Asked::Keep(_)
                 | Asked::Note(_)
                 | Asked::Upload(..)
+                | Asked::Claim(_)
                 | Asked::Other => ledger.owe("dropped dead letters", *count),
             },
             Answer::Dead(DeadAnswer::Requeued(ids)) => {
@@ -322,6 +329,11 @@ impl Judge {
                 ledger.owe("purged messages", ids.len() as u64);
             }
             Answer::Failed(_) => ledger.owe("failed operations", 1),
+            Answer::Claim(ClaimAnswer::Claimed { epoch, previous }) => {
+                if let Asked::Claim(key) = asked {
+                    self.on_claimed(node, key, *epoch, *previous);
+                }
+            }
             Answer::Loaded(_)
             | Answer::Retried
             | Answer::Expired(_)
@@ -332,6 +344,16 @@ impl Judge {
             | Answer::Device(_)
             | Answer::Queue(_)
             | Answer::Found(_) => {}
+        }
+    }
+
+    /// A gateway has a key. If somebody else had it since this one last did, it begins anew with what
+    /// the store has, whatever its connections were written and have not confirmed.
+    fn on_claimed(&mut self, node: u32, key: u32, epoch: u64, previous: u64) {
+        let state = self.node(node);
+        if state.claims.insert(key, epoch).is_some_and(|last| last != previous) {
+            let conns = state.conns.values_mut().filter(|conn| conn.key == Some(key));
+            conns.for_each(|conn| conn.alone = false);
         }
     }
 

@@ -258,6 +258,8 @@ struct Node {
     abandoned: Vec<u32>,
     /// What it is having removed: the store has not answered.
     removing: BTreeSet<MessageId>,
+    /// The epoch of its last claim of each key.
+    claims: BTreeMap<u32, u64>,
 }
 
 /// An open connection.
@@ -322,6 +324,8 @@ enum Asked {
     Note(u32),
     /// That what this connection uploads is in the device log.
     Upload(ConnId, ByteString),
+    /// For the key of this number.
+    Claim(u32),
     Other,
 }
 
@@ -637,6 +641,9 @@ impl Judge {
     fn on_crash(&mut self, node: u32) {
         let state = std::mem::take(self.node(node));
         for id in state.removing {
+            if self.nodes.iter().any(|node| node.removing.contains(&id)) {
+                continue;
+            }
             let message = self.messages.get_mut(&id).filter(|message| !message.reopened);
             if let Some(message) = message {
                 // The store may have it still, and then it is delivered once more.

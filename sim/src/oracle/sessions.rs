@@ -21,6 +21,8 @@ use steadfast_core::time::Time;
 pub(super) struct LinkConn {
     /// The session that its `hello` named.
     asked: Option<ByteString>,
+    /// Whether that was certainly kept when the store was asked for it.
+    was_there: bool,
     /// The session that it was welcomed with.
     session: Option<ByteString>,
     /// How many messages of its key had died when it came.
@@ -135,8 +137,14 @@ impl Judge {
     pub(super) fn on_session_op(&mut self, node: u32, request: &SessionOp) -> Asked {
         match request {
             SessionOp::Get { id, .. } => {
-                if let Some(truth) = self.sessions.get_mut(id) {
+                let latest = self.latest;
+                let truth = self.sessions.get_mut(id);
+                let is_there = truth.is_some_and(|truth| {
                     truth.holder = None;
+                    truth.kept_until > latest
+                });
+                if let Some(link) = self.telling.and_then(|id| self.link_of(node, id)) {
+                    link.was_there = is_there;
                 }
                 self.telling.map_or(Asked::Other, Asked::Greeting)
             }
@@ -268,6 +276,7 @@ impl Judge {
         let key = conn.key;
         let link = conn.link.as_mut().expect("a link");
         let (asked, deaths) = (link.asked.clone(), link.deaths.unwrap_or(0));
+        let was_there = link.was_there;
         let session = ByteString::from(&*welcome.session);
         let again = link.session.replace(session.clone()).is_some();
         let own = key.and_then(|key| self.world.keys.get(key as usize)).map(|key| &key.text);
@@ -287,7 +296,7 @@ impl Judge {
             Some("is welcomed twice".to_owned())
         } else if foreign || welcome.resumed != named {
             Some(format!("asks for {asked:?} and is given another's"))
-        } else if living && !welcome.resumed {
+        } else if was_there && living && !welcome.resumed {
             Some(format!("asks for {asked:?}, which is there, and is given a new one"))
         } else if welcome.resumed && welcome.applied < stored {
             Some(format!("has {} ops, and {stored} were kept", welcome.applied))

@@ -323,7 +323,10 @@ impl Director {
             }
             if self.is_at_rest() {
                 // Removals and answers that are under way arrive.
-                return self.run_until(self.now() + SETTLE);
+                let violation = self.run_until(self.now() + SETTLE);
+                if violation.is_some() || self.is_at_rest() {
+                    return violation;
+                }
             }
             let passed = self.now() - mended;
             if passed >= COLLECT && !collected {

@@ -71,6 +71,8 @@ pub(super) struct Machine {
     watch: Watch,
     /// It was asked to stop.
     pub(super) stopping: Cell<bool>,
+    /// How many pushes its process has not answered, whether or not anybody waits for that.
+    pub(super) unanswered: Cell<usize>,
     index: usize,
     /// The store that it shares with others, if it has none of its own.
     redis: Option<shared::Server>,
@@ -124,6 +126,7 @@ impl Machine {
             trace: RefCell::new(Trace::new()),
             watch: parts.watch,
             stopping: Cell::new(false),
+            unanswered: Cell::new(0),
             index: parts.index,
             redis,
             sabotage: parts.sabotage,
@@ -173,6 +176,7 @@ impl Machine {
         self.desk.borrow_mut().crash(&self.ends);
         self.tell_facts(at);
         self.stopping.set(false);
+        self.unanswered.set(0);
         self.watch.fact(at, None, self.index, Fact::Crashed(self.index as u32));
     }
 
@@ -319,6 +323,7 @@ impl Process {
         self.sockets.flush(cx);
         self.dispatch_pending(cx);
         self.work_in_store(cx);
+        self.machine.unanswered.set(self.gateway.unanswered_pushes());
         let due = self.gateway.next_deadline().map(|(at, _)| at);
         let disk = self.machine.drive.borrow().next_due();
         let wake = due.into_iter().chain(disk).chain(self.sockets.next_deadline()).min();

@@ -38,8 +38,9 @@ pub(super) struct Shares {
     leases: BTreeMap<Node, Span>,
     /// The claim that stands of each key.
     claims: BTreeMap<Key, Claim>,
-    /// When each node was last told that it has each key, which it had not.
-    claimed: BTreeMap<(Node, Key), Span>,
+    /// The epoch of each node's claim of each key, and when it was told that it has the key, which it
+    /// had not.
+    claimed: BTreeMap<(Node, Key), (u64, Span)>,
     /// What each gateway has claimed and was not answered.
     claiming: BTreeMap<(usize, OpId), Key>,
     /// The run of each gateway.
@@ -148,7 +149,10 @@ impl Shares {
                 (key, self.nodes.get(&gateway), answer)
                 && epoch != previous
             {
-                self.claimed.insert((node.clone(), key), at);
+                let claimed = self.claimed.entry((node.clone(), key)).or_insert((*epoch, at));
+                // It goes on with what it knows where nobody else had the key meanwhile.
+                let since = if claimed.0 == *previous { claimed.1 } else { at };
+                *claimed = (*epoch, since);
             }
         }
         commands.iter().for_each(|command| self.ordered(at, gateway, command));
@@ -158,6 +162,11 @@ impl Shares {
         match command {
             Command::Store { op, request: Op::Claim(ClaimOp::Claim { key, .. }) } => {
                 self.claiming.insert((gateway, *op), key.clone());
+            }
+            Command::Store { request: Op::Claim(ClaimOp::Release { key, .. }), .. } => {
+                if let Some(node) = self.nodes.get(&gateway) {
+                    self.claimed.remove(&(node.clone(), key.clone()));
+                }
             }
             Command::Store { request: Op::Claim(ClaimOp::Renew { node, .. }), .. } => {
                 self.nodes.insert(gateway, node.clone());
@@ -191,7 +200,7 @@ impl Shares {
         }
         let claimed = self.claimed.get(&(node.clone(), key.clone()));
         let removed = self.removed.get(&push).filter(|_| self.ends.is_single(push));
-        if let (Some(claimed), Some(removed)) = (claimed, removed) {
+        if let (Some((_, claimed)), Some(removed)) = (claimed, removed) {
             self.demand(Oracle::Confirmation, removed >= claimed, || {
                 format!(
                     "gateway{} writes #{push} to {key} under its claim of {claimed}, and it was \

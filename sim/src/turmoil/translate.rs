@@ -27,11 +27,16 @@ const STEPS: [u64; 4] = [15, 20, 30, 40];
 const NOTICE: u64 = 200;
 /// How long a gateway has from being asked to stop until its process ends.
 const STOPPING: u64 = 1_200;
+/// Redis, and the gateways' connections to it, are there after this time if nothing is in their way.
+/// Where everything works they are waited for.
+const REDIS_STARTS: Span = Span::from_secs(3);
 
 /// The plan of a schedule.
 pub(super) fn translate(schedule: &Schedule) -> Plan {
     let setup = setup(schedule);
-    let mut writer = Writer { schedule, setup: &setup, ops: Vec::new() };
+    let is_awaited = schedule.is_clean() && setup.lease.is_some();
+    let delay = if is_awaited { REDIS_STARTS } else { Span::ZERO };
+    let mut writer = Writer { schedule, setup: &setup, delay, ops: Vec::new() };
     if schedule.families.contains(&Family::Chop) {
         writer.add(0, plan::OpKind::Chop(Host::Gateway(0), true));
         writer.add(0, plan::OpKind::Chop(Host::Site(0), true));
@@ -89,13 +94,15 @@ fn setup(schedule: &Schedule) -> Setup {
 struct Writer<'a> {
     schedule: &'a Schedule,
     setup: &'a Setup,
+    /// The world begins so much earlier than what the schedule says.
+    delay: Span,
     ops: Vec<plan::Op>,
 }
 
 impl Writer<'_> {
     /// Adds what happens at this time, in milliseconds.
     fn add(&mut self, at: u64, kind: plan::OpKind) {
-        self.ops.push(plan::Op { at: Span::from_millis(at), kind });
+        self.ops.push(plan::Op { at: self.delay + Span::from_millis(at), kind });
     }
 
     fn whim(&mut self, at: u64, client: usize, whim: Whim) {

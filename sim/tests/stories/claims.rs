@@ -181,6 +181,38 @@ fn a_lost_lease_stops_all_writing() {
 }
 
 #[test]
+fn a_push_that_a_pong_was_to_decide_when_the_key_is_lost() {
+    story("a_push_that_a_pong_was_to_decide_when_the_key_is_lost", shared(), |world| {
+        let a = settled_client(world, "5");
+        let backend = world.pusher();
+        world.note("It is written, and not stored: if the pong comes, it is safe all the same.");
+        world.set_store(Store::Refusing("append"));
+        world.push(backend, "5", "one");
+        world.note("Another node has the key by then. What is left here may never be written again.");
+        claim_elsewhere(world, "5");
+        world.note("The pong comes late: the push is not answered twice.");
+        world.pong(a);
+        world.note("One that fails after the key is lost is not decided by a pong either.");
+        world.push(backend, "5", "two");
+    });
+}
+
+#[test]
+fn a_push_that_a_pong_was_to_decide_when_the_lease_is_lost() {
+    let sharing = Sharing { node: "here".into(), lease: Span::from_secs(3) };
+    let config = Config { sharing: Some(sharing), ..Config::default() };
+    story("a_push_that_a_pong_was_to_decide_when_the_lease_is_lost", config, |world| {
+        let a = settled_client(world, "5");
+        let backend = world.pusher();
+        world.set_store(Store::Failing);
+        world.push(backend, "5", "one");
+        world.wait_ms(3_000);
+        world.note("The client goes: there is nothing to say of the push any more.");
+        world.drop_conn(a);
+    });
+}
+
+#[test]
 fn a_key_that_is_freed_while_it_is_asked_for() {
     story("a_key_that_is_freed_while_it_is_asked_for", shared(), |world| {
         let a = settled_client(world, "5");

@@ -87,8 +87,15 @@ impl Director {
         (0..self.stores()).map(|gateway| self.of_store(gateway, waiting)).sum()
     }
 
+    /// How many pushes are unanswered: what back ends wait for, and what gateways owe those that have
+    /// gone away.
+    fn unanswered(&self) -> usize {
+        let owed = self.machines.iter().map(|machine| machine.unanswered.get());
+        self.ends.awaited() + owed.sum::<usize>()
+    }
+
     pub(super) fn is_at_rest(&self) -> bool {
-        self.ends.awaited() == 0 && self.waiting() == 0
+        self.unanswered() == 0 && self.waiting() == 0
     }
 
     /// Whether all that waits is for keys that no client has.
@@ -105,18 +112,16 @@ impl Director {
         self.waiting() == theirs as u64
     }
 
-    /// Nobody will come for what waits: lets its time to live end at once. What was accepted before a
-    /// clock went back lives longer than the time to live.
+    /// Nobody will come for what waits: lets its time to live end at once, by the clocks of the gateways.
+    /// What was accepted before a clock went back lives longer than the time to live.
     pub(super) fn expire(&self) {
-        for machine in &self.machines {
-            let drive = machine.drive.borrow();
-            let keys = self.setup.keys.iter().map(|key| Key::new(key.as_str()));
-            let ends = keys.flat_map(|key| {
-                let waiting = drive.disk.model().waiting(&key);
-                waiting.map(|message| message.expires_at).max()
+        for (gateway, machine) in self.machines.iter().enumerate() {
+            let last = self.of_store(gateway, |disk| {
+                let keys = self.setup.keys.iter().map(|key| Key::new(key.as_str()));
+                let waiting =
+                    |key| disk.model().waiting(&key).map(|message| message.expires_at).max();
+                keys.filter_map(waiting).max()
             });
-            let last = ends.max();
-            drop(drive);
             if let Some(last) = last {
                 machine.leap(self.now(), last.since(machine.time(self.now())));
             }
@@ -128,14 +133,19 @@ impl Director {
         for gateway in 0..self.stores() {
             for key in &self.setup.keys {
                 let name = Key::new(key.as_str());
-                let count = self.of_store(gateway, |disk| disk.model().waiting(&name).count());
-                if count > 0 {
-                    waiting.push(format!("{count} messages for {key} in store {}", gateway + 1));
+                let until = self.of_store(gateway, |disk| {
+                    let waits = disk.model().waiting(&name);
+                    waits.map(|it| format!("{} until {}", it.id, it.expires_at)).collect::<Vec<_>>()
+                });
+                if !until.is_empty() {
+                    let (until, store) = (until.join(", "), gateway + 1);
+                    waiting.push(format!("for {key} in store {store}: {until}"));
                 }
             }
         }
         let awaited = self.ends.awaited_text();
-        format!("await replies: {awaited}; wait: {}", waiting.join(", "))
+        let (unanswered, waiting) = (self.unanswered(), waiting.join(", "));
+        format!("{unanswered} pushes are unanswered ({awaited}); wait: {waiting}")
     }
 
     pub(super) fn judge(&self) {
