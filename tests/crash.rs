@@ -22,6 +22,7 @@ mod stall;
 #[path = "crash/world.rs"]
 mod world;
 
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use support::daemon::{Daemon, Process, own_addresses};
 
@@ -50,6 +51,21 @@ fn nothing_answered_is_lost_by_kills() {
         "SEED={seed} ROUNDS={rounds} cargo test -p steadfast --test crash kills -- --nocapture"
     );
     println!("{replay}");
+    // A kill is mostly waited for: two worlds take the time of one.
+    let halves = [(seed, rounds.div_ceil(2)), (seed.wrapping_add(1), rounds / 2)];
+    let cut_short = thread::scope(|scope| {
+        let worlds = halves.map(|(seed, rounds)| {
+            let replay = &replay;
+            scope.spawn(move || kill_rounds(seed, rounds, replay))
+        });
+        let cut_short = worlds.map(|world| world.join().expect("its findings are printed"));
+        cut_short.iter().sum::<u32>()
+    });
+    assert!(cut_short > 0 || rounds < ROUNDS, "no start was cut short");
+}
+
+/// One world of kills. Returns how many starts were cut short.
+fn kill_rounds(seed: u64, rounds: u32, replay: &str) -> u32 {
     let data = tempfile::tempdir().expect("a temporary directory");
     let data = data.path().to_str().expect("a path in UTF-8");
     let store = ["--data", data];
@@ -70,7 +86,7 @@ fn nothing_answered_is_lost_by_kills() {
     ] {
         assert!(count >= rounds as usize, "hardly anything was {what}: {totals}");
     }
-    assert!(starts.cut_short > 0 || rounds < ROUNDS, "no start was cut short");
+    starts.cut_short
 }
 
 /// The database consists of several files; whatever of them is there, the next start goes well.

@@ -188,7 +188,9 @@ fn a_push_that_a_pong_was_to_decide_when_the_key_is_lost() {
         world.note("It is written, and not stored: if the pong comes, it is safe all the same.");
         world.set_store(Store::Refusing("append"));
         world.push(backend, "5", "one");
-        world.note("Another node has the key by then. What is left here may never be written again.");
+        world.note(
+            "Another node has the key by then. What is left here may never be written again.",
+        );
         claim_elsewhere(world, "5");
         world.note("The pong comes late: the push is not answered twice.");
         world.pong(a);
