@@ -99,6 +99,9 @@ fn errors_are_one_line_and_their_exit_code_is_not_0() {
         (&["push", "5", "x", "--addr", "nowhere"], 1, "write host:port"),
         (&["listen", "5", "--url", "http://x/"], 1, "does not begin with ws://"),
         (&["listen", " "], 1, "empty after trimming"),
+        (&["push", "", "x"], 2, "'[KEY]': it is empty"),
+        (&["queue", "show", ""], 2, "'<KEY>': it is empty"),
+        (&["dead", "list", "--key", ""], 2, "'--key <KEY>': it is empty"),
     ] {
         let output = steadfast(args).output().unwrap();
         assert_eq!(code(&output), Some(expected), "{args:?}");

@@ -3,7 +3,6 @@
 use crate::client;
 use crate::config::table::{SETTINGS, Setting};
 use crate::config::value::Kind;
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::process::ExitCode;
 use steadfast_core::event::Protocol;
@@ -185,12 +184,20 @@ fn push_command() -> Command {
         )
 }
 
+/// Takes a text that may not be empty.
+///
+/// # Errors
+/// It is empty. What clap has for this says that it is missing.
+pub(super) fn not_empty(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() {
+        Err("it is empty; give at least one character")
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
 fn key_arg(help: &'static str) -> Arg {
-    Arg::new("key")
-        .value_name("KEY")
-        .required(true)
-        .value_parser(NonEmptyStringValueParser::new())
-        .help(help)
+    Arg::new("key").value_name("KEY").required(true).value_parser(not_empty).help(help)
 }
 
 /// Runs `steadfast listen`.

@@ -1,5 +1,6 @@
 //! `steadfast dead`: the dead letters of a running daemon, listed, shown, requeued, purged.
 
+use super::args::not_empty;
 use super::operator::{
     Answer, Method, Operator, asked, asked_list, common_args, list_args, yes_arg,
 };
@@ -70,7 +71,11 @@ pub(super) fn command() -> Command {
 
 fn filter_args() -> [Arg; 4] {
     [
-        Arg::new("key").long("key").value_name("KEY").help("Only those for this key"),
+        Arg::new("key")
+            .long("key")
+            .value_name("KEY")
+            .value_parser(not_empty)
+            .help("Only those for this key"),
         Arg::new("reason")
             .long("reason")
             .value_name("REASON")

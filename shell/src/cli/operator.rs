@@ -3,7 +3,7 @@
 //! What is asked and answered is in `docs/protocol.md`, section 6. Everything that can go wrong comes
 //! back as one line that says what to do.
 
-use clap::builder::NonEmptyStringValueParser;
+use super::args::not_empty;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -76,13 +76,9 @@ pub(super) struct Operator {
 /// The flags that every command has: which daemon, and for whom the answer is.
 pub(super) fn common_args() -> [Arg; 3] {
     [
-        Arg::new("admin")
-            .long("admin")
-            .value_name("ADDRESS")
-            .value_parser(NonEmptyStringValueParser::new())
-            .help(format!(
-                "The daemon's admin port [env: {ADMIN_VARIABLE}] [default: {DEFAULT_ADMIN}]"
-            )),
+        Arg::new("admin").long("admin").value_name("ADDRESS").value_parser(not_empty).help(
+            format!("The daemon's admin port [env: {ADMIN_VARIABLE}] [default: {DEFAULT_ADMIN}]"),
+        ),
         Arg::new("token_file")
             .long("token-file")
             .value_name("FILE")

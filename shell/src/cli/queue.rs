@@ -1,5 +1,6 @@
 //! `steadfast queue`: what waits for whom in a running daemon.
 
+use super::args::not_empty;
 use super::dead::{more, print};
 use super::operator::{Method, Operator, asked, asked_list, common_args, list_args, yes_arg};
 use super::table::{Side, Table, age, text, time};
@@ -21,7 +22,10 @@ pub(super) fn command() -> Command {
     let with = |name: &'static str, about: &'static str| {
         Command::new(name).about(about).args(common_args())
     };
-    let key = || Arg::new("key").value_name("KEY").required(true).help("Whose queue");
+    let key = || {
+        let key = Arg::new("key").value_name("KEY").required(true);
+        key.value_parser(not_empty).help("Whose queue")
+    };
     Command::new("queue")
         .about("See or purge messages that wait")
         .after_help(EXAMPLES)

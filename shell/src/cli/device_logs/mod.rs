@@ -10,11 +10,11 @@ mod daemon;
 mod files;
 mod redis;
 
+use super::args::not_empty;
 use super::operator::common_args;
 use super::{complain, signals, tell};
 use crate::config::units::{parse_duration, show_duration};
 use crate::device_logs::{Passed, Sink, Source, Trouble, pass_on};
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use files::Files;
 use std::path::PathBuf;
@@ -49,22 +49,16 @@ pub(super) fn command() -> Command {
     Command::new("device-logs")
         .about("Write what devices logged to files, reliably")
         .after_help(EXAMPLES)
-        .arg(
-            Arg::new("redis")
-                .long("redis")
-                .value_name("URL")
-                .value_parser(NonEmptyStringValueParser::new())
-                .help(
-                    "The Redis server of the lists; database 15 unless the URL names one \
+        .arg(Arg::new("redis").long("redis").value_name("URL").value_parser(not_empty).help(
+            "The Redis server of the lists; database 15 unless the URL names one \
                      [env: STEADFAST_REDIS_DEVICES or STEADFAST_REDIS] [default: ask the daemon]",
-                ),
-        )
+        ))
         .arg(
             Arg::new("name")
                 .long("name")
                 .value_name("NAME")
                 .default_value("main")
-                .value_parser(NonEmptyStringValueParser::new())
+                .value_parser(not_empty)
                 .help("This consumer's own name in Redis: of its list of entries under way"),
         )
         .arg(
