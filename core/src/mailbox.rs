@@ -55,6 +55,8 @@ pub(crate) struct Mailbox {
     pub(crate) crowded: bool,
     /// When older connections were last closed for a newer one.
     pub(crate) kicked_at: Option<Time>,
+    /// The epoch of a claim that is given up when the store has forgotten what is confirmed, or zero.
+    pub(crate) releasing: u64,
 }
 
 /// Which node serves a key, as far as this one knows.
@@ -65,7 +67,7 @@ pub(crate) enum Claim {
     None,
     /// A claim is under way, or waits to be tried again.
     Asked {
-        /// How it is to be claimed: a newer connection may have come meanwhile.
+        /// How it is claimed.
         manner: Manner,
         /// Who served it before, as far as is known.
         before: Before,
@@ -73,6 +75,8 @@ pub(crate) enum Claim {
         last: u64,
         /// The newest epoch of another node that was heard of meanwhile, or zero.
         heard: u64,
+        /// How it is to be claimed once more, as the answer may be older than what came meanwhile.
+        again: Option<Manner>,
     },
     /// This one, while its lease holds.
     Held {
@@ -222,7 +226,13 @@ impl Mailbox {
             hastened: None,
             crowded: false,
             kicked_at: None,
+            releasing: 0,
         }
+    }
+
+    /// Whether the store may still have what it was told to remove or to set aside.
+    pub(crate) fn is_clearing(&self) -> bool {
+        self.removing > 0 || !self.burying.is_empty()
     }
 
     /// Whether nothing needs this mailbox in memory.

@@ -89,6 +89,8 @@ pub(crate) struct PendingAppend {
     pub(crate) promise: Promise,
     /// Taken when a pong answers the push before the store does.
     pub(crate) reply: Option<ReplyTo>,
+    /// The epoch of the claim under which it was sent.
+    pub(crate) epoch: u64,
 }
 
 impl Pending {

@@ -76,6 +76,7 @@ impl Gateway {
                 let burying = &mut self.mailbox(mailbox).burying;
                 ids.iter().for_each(|id| assert!(burying.remove(id), "{id} was to be buried"));
                 self.on_buried(mailbox, reason, &buried);
+                self.release_when_cleared(mailbox);
             }
             (Pending::Expire, Answer::Expired(expired)) => self.on_expired(expired),
             (Pending::TrimDead(excess), Answer::Dead(DeadAnswer::Purged(count))) => {
@@ -115,8 +116,10 @@ impl Gateway {
             }
             Appended::Elsewhere { evicted, .. } => {
                 // It may have been written here too: whether a connection that has lost its key
-                // counts as live, nobody can tell.
-                self.lose_key(append.mailbox);
+                // counts as live, nobody can tell. If it was claimed since, this node is the other.
+                if self.registry.get(append.mailbox).claim.epoch() == append.epoch {
+                    self.lose_key(append.mailbox);
+                }
                 self.on_stored(&append, Promise::Queued);
                 self.on_buried(append.mailbox, DeathReason::Limit, &evicted);
             }
@@ -224,6 +227,7 @@ impl Gateway {
             self.record_delivery(key, DeliveryRecord::Withdrawn { count: withdrawn });
         }
         self.reuse_ids(ids);
+        self.release_when_cleared(slot);
         if was_behind {
             self.pump(slot);
         }

@@ -189,8 +189,10 @@ impl Gateway {
         for slot in from..to {
             let Some(mailbox) = self.registry.at(slot) else { continue };
             match mailbox.claim {
-                Claim::Held { .. } | Claim::Lost { .. } => self.claim(slot, Manner::Keep),
-                Claim::None | Claim::Asked { .. } => {}
+                Claim::Held { .. } | Claim::Lost { .. } | Claim::Asked { .. } => {
+                    self.claim_or_again(slot, Manner::Keep);
+                }
+                Claim::None => {}
             }
         }
         self.lease.look = (to < end).then_some((self.now + LOOK_INTERVAL, to));
@@ -201,10 +203,17 @@ impl Gateway {
         if self.config.sharing.is_none() {
             return;
         }
-        if let Claim::Asked { manner, .. } = &mut self.mailbox(slot).claim {
-            *manner = Manner::Take;
+        self.claim_or_again(slot, Manner::Take);
+    }
+
+    /// Claims a key, and if a claim is under way, once more behind it.
+    fn claim_or_again(&mut self, slot: u32, manner: Manner) {
+        if let Claim::Asked { again, .. } = &mut self.mailbox(slot).claim {
+            if *again != Some(Manner::Take) {
+                *again = Some(manner);
+            }
         } else {
-            self.claim(slot, Manner::Take);
+            self.claim(slot, manner);
         }
     }
 
@@ -217,17 +226,27 @@ impl Gateway {
             Claim::Asked { before, .. } => before,
         };
         let last = mailbox.claim.epoch();
-        mailbox.claim = Claim::Asked { manner, before, last, heard: 0 };
+        mailbox.claim = Claim::Asked { manner, before, last, heard: 0, again: None };
+        mailbox.releasing = 0;
         self.arm_mailbox(slot);
         self.issue_again(Pending::Claim { mailbox: slot, attempt: 0 });
     }
 
-    /// The operation that claims a key.
-    pub(super) fn claim_op(&self, slot: u32) -> ClaimOp {
-        let mailbox = self.registry.get(slot);
-        let Claim::Asked { manner, .. } = mailbox.claim else {
+    /// The operation that claims a key. When it has waited to be tried again, what came meanwhile need
+    /// not be asked behind it; and it takes nothing from anybody if nobody is left here.
+    pub(super) fn claim_op(&mut self, slot: u32) -> ClaimOp {
+        let mailbox = self.registry.get_mut(slot);
+        let Claim::Asked { manner, again, .. } = &mut mailbox.claim else {
             unreachable!("{} is not asked for", mailbox.key);
         };
+        if mailbox.conns.is_empty() {
+            *manner = Manner::Keep;
+        } else if *again == Some(Manner::Take) {
+            *manner = Manner::Take;
+        }
+        *again = None;
+        let manner = *manner;
+        let mailbox = self.registry.get(slot);
         let sharing = self.config.sharing.as_ref().expect("keys of a shared store are claimed");
         let node = self.node(sharing);
         ClaimOp::Claim { key: mailbox.key.clone(), node, manner, now: self.now }
@@ -237,7 +256,7 @@ impl Gateway {
     pub(super) fn on_claimed(&mut self, slot: u32, answer: ClaimAnswer) {
         let term = self.lease.term;
         let mailbox = self.registry.get_mut(slot);
-        let Claim::Asked { manner, before, last, heard } = mailbox.claim else {
+        let Claim::Asked { manner, before, last, heard, again } = mailbox.claim else {
             panic!("{} was claimed although nobody asked for it", mailbox.key);
         };
         match answer {
@@ -251,21 +270,36 @@ impl Gateway {
                 }
                 self.mailbox(slot).fall_behind();
                 if heard > epoch {
-                    self.stand_by(slot, epoch, before);
-                } else if before == Before::Other && manner == Manner::Keep {
-                    self.record_standby(slot);
+                    self.stand_by_or_ask(slot, epoch, before, again);
+                } else {
+                    if before == Before::Other && manner == Manner::Keep {
+                        self.record_standby(slot);
+                    }
+                    again.into_iter().for_each(|manner| self.claim(slot, manner));
                 }
             }
             ClaimAnswer::Taken if mailbox.conns.is_empty() => mailbox.claim = Claim::None,
-            // A newer connection has come since it was asked whether the key is free.
-            ClaimAnswer::Taken if manner == Manner::Take => return self.claim(slot, manner),
-            ClaimAnswer::Taken => self.stand_by(slot, last, before),
+            ClaimAnswer::Taken => self.stand_by_or_ask(slot, last, before, again),
             ClaimAnswer::Renewed | ClaimAnswer::Released(_) => {
                 panic!("the store answered a claim with {answer:?}")
             }
         }
         self.pump(slot);
         self.arm_mailbox(slot);
+    }
+
+    /// Another node has the key, as far as a claim's answer tells; what came meanwhile may say otherwise.
+    fn stand_by_or_ask(&mut self, slot: u32, last: u64, before: Before, again: Option<Manner>) {
+        if again == Some(Manner::Take) {
+            // It is for a newer connection, which does not stand by first.
+            self.mailbox(slot).claim = Claim::Lost { last, ask_at: self.now };
+            self.fail_unstored(slot);
+        } else {
+            self.stand_by(slot, last, before);
+        }
+        if let Some(manner) = again.filter(|_| !self.registry.get(slot).conns.is_empty()) {
+            self.claim(slot, manner);
+        }
     }
 
     /// Another node had the key since this one last did: what of the window is still unconfirmed only
@@ -338,16 +372,28 @@ impl Gateway {
         }
     }
 
-    /// Gives a key up: its last connection here is gone.
+    /// Gives a key up: its last connection here is gone. As long as the claim stands nobody merges a push
+    /// with a message that is confirmed and not removed yet.
     pub(super) fn release_key(&mut self, slot: u32) {
         match self.registry.get(slot).claim {
             Claim::Held { epoch, .. } => {
-                self.mailbox(slot).claim = Claim::None;
-                self.issue_again(Pending::Release { mailbox: slot, epoch, attempt: 0 });
+                let mailbox = self.mailbox(slot);
+                mailbox.claim = Claim::None;
+                mailbox.releasing = epoch;
+                self.release_when_cleared(slot);
             }
             Claim::Lost { .. } => self.mailbox(slot).claim = Claim::None,
             // When it is answered there will be nobody to hold it for.
             Claim::None | Claim::Asked { .. } => {}
+        }
+    }
+
+    /// Gives up a claim that nobody needs, unless the store may still have what it was told to remove.
+    pub(super) fn release_when_cleared(&mut self, slot: u32) {
+        let mailbox = self.mailbox(slot);
+        if mailbox.releasing > 0 && !mailbox.is_clearing() {
+            let epoch = std::mem::take(&mut mailbox.releasing);
+            self.issue_again(Pending::Release { mailbox: slot, epoch, attempt: 0 });
         }
     }
 
@@ -368,21 +414,19 @@ impl Gateway {
                 self.pump(slot);
             }
             Notice::KeyTaken { key, epoch } => {
-                let Some(slot) = self.noticed(&key) else { return };
-                let claim = &mut self.mailbox(slot).claim;
-                if let Claim::Asked { heard, .. } = claim {
+                let Some(slot) = self.registry.find(&key) else { return };
+                let mailbox = self.mailbox(slot);
+                if let Claim::Asked { heard, .. } = &mut mailbox.claim {
                     *heard = epoch.max(*heard);
                 }
-                if claim.epoch() < epoch {
+                if mailbox.claim.epoch() < epoch && !mailbox.conns.is_empty() {
                     self.lose_key(slot);
                 }
             }
             Notice::KeyFreed(key) => {
                 let Some(slot) = self.noticed(&key) else { return };
-                // One that is being asked for is not asked for twice.
-                if let Claim::Lost { .. } = self.registry.get(slot).claim {
-                    self.claim(slot, Manner::Keep);
-                }
+                // Who has it may be told so of what it had before.
+                self.claim_or_again(slot, Manner::Keep);
             }
             Notice::Missed => self.lease.look = Some((self.now, 0)),
         }

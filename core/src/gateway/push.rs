@@ -243,8 +243,8 @@ impl Gateway {
         let offline = mailbox.conns.is_empty();
         // The store may still hold a message that is confirmed or about to be buried: what merged
         // with it would go with it.
-        let settled = mailbox.removing == 0 && mailbox.burying.is_empty();
-        let settled = offline && (settled || self.sabotaged(Sabotage::MergeWhileRemoving));
+        let settled =
+            offline && (!mailbox.is_clearing() || self.sabotaged(Sabotage::MergeWhileRemoving));
         let merge = settled && self.config.dedup == Dedup::On && push.idempotency.is_none();
         let append = Append {
             key: mailbox.key.clone(),
@@ -260,8 +260,8 @@ impl Gateway {
             spare: mailbox.spare(id),
             epoch: mailbox.claim.epoch(),
         };
-        let reply = Some(to);
-        let pending = PendingAppend { mailbox: slot, id, entry, promise, reply };
+        let (reply, epoch) = (Some(to), append.epoch);
+        let pending = PendingAppend { mailbox: slot, id, entry, promise, reply, epoch };
         self.issue(Pending::Append(pending), Op::Append(append))
     }
 }

@@ -79,11 +79,12 @@ impl Shared {
     /// Makes one attempt to connect, and starts. `name` is the gateway's.
     pub(super) async fn open(server: Server, name: &str, mut rng: ChaCha8Rng) -> (Self, u32) {
         let mut messages = Lane::new(server.clone(), Purpose::Messages);
+        let notices: Rc<RefCell<Vec<Notice>>> = Rc::default();
+        messages.notices = Some(Rc::clone(&notices));
         let run = messages.determine_run(&mut rng).await;
         let mut devices = Lane::new(server.clone(), Purpose::Devices);
         devices.encoder.set_incarnation(run);
         let node = Node { name: name.into(), incarnation: run };
-        let notices = Rc::default();
         let (channel, heard) = (channel(PREFIX, &node), Rc::clone(&notices));
         let (a, b) = (Rc::clone(&messages.desk), Rc::clone(&devices.desk));
         let tasks: Vec<Pin<Box<dyn Future<Output = ()>>>> = vec![
@@ -263,6 +264,8 @@ struct Lane {
     why: String,
     is_failing: bool,
     desk: Rc<Desk>,
+    /// Where it is told that what others did may have been missed.
+    notices: Option<Rc<RefCell<Vec<Notice>>>>,
 }
 
 /// A run's number that was drawn, for Redis could not be asked.
@@ -286,6 +289,7 @@ impl Lane {
             why: String::new(),
             is_failing: false,
             desk: Rc::default(),
+            notices: None,
         }
     }
 
@@ -413,9 +417,16 @@ impl Lane {
 
     /// Connects, or notes when to try again.
     async fn connect(&mut self) {
+        let is_first = self.predecessor.is_none();
         match self.try_connect().await {
             Ok(line) => {
                 self.line = Some(line);
+                if let Some(notices) = &self.notices
+                    && !is_first
+                    && !self.server.is_deaf
+                {
+                    *notices.borrow_mut() = vec![Notice::Missed];
+                }
                 self.pause = PAUSE.0;
                 self.is_failing = false;
             }

@@ -215,6 +215,107 @@ fn a_push_that_a_pong_was_to_decide_when_the_lease_is_lost() {
 }
 
 #[test]
+fn a_push_that_comes_while_its_key_is_being_claimed() {
+    story("a_push_that_comes_while_its_key_is_being_claimed", shared(), |world| {
+        let backend = world.pusher();
+        world.note("The claim is carried out, and its answer is on its way.");
+        world.set_store(Store::Slow);
+        world.client("5");
+        world.note(
+            "The store takes the sender of this push for another: it says so, and tells itself.",
+        );
+        world.push(backend, "5", "one");
+        world.note("That is no reason to stand by.");
+        world.set_store(Store::Prompt);
+        world.wait_ms(100);
+    });
+}
+
+#[test]
+fn a_client_that_moves_away_and_back_while_its_first_claim_is_unanswered() {
+    let name = "a_client_that_moves_away_and_back_while_its_first_claim_is_unanswered";
+    story(name, shared(), |world| {
+        world.wait_ms(1);
+        world.note("It binds here, goes to another node, and comes back.");
+        world.set_store(Store::Slow);
+        let a = world.client("5");
+        world.drop_conn(a);
+        claim_elsewhere(world, "5");
+        world.client("5");
+        world.note("The first claim is older than the other's: it is made once more, for the newer client.");
+        world.set_store(Store::Prompt);
+        world.note("The other node's connection stands by now.");
+        push_elsewhere(world, "5", "one", 2);
+    });
+}
+
+#[test]
+fn a_claim_that_was_made_before_notices_were_missed() {
+    story("a_claim_that_was_made_before_notices_were_missed", shared(), |world| {
+        world.set_store(Store::Slow);
+        world.client("5");
+        world.note("Another node takes the key, and what is told of that is lost.");
+        claim_elsewhere_unnoticed(world, "5");
+        world.tell(Event::Noticed(Notice::Missed));
+        world.wait_ms(20);
+        world.note("The answer is not believed: it is asked once more, and the key is another's.");
+        world.set_store(Store::Prompt);
+    });
+}
+
+#[test]
+fn a_claim_that_waits_when_its_last_connection_is_gone() {
+    story("a_claim_that_waits_when_its_last_connection_is_gone", shared(), |world| {
+        world.wait_ms(1);
+        world.set_store(Store::Refusing("claim"));
+        let a = world.client("5");
+        world.note(
+            "The client finds another node. The claim that still waits takes nothing from that.",
+        );
+        world.drop_conn(a);
+        claim_elsewhere(world, "5");
+        world.set_store(Store::Prompt);
+        world.wait_ms(1_000);
+    });
+}
+
+#[test]
+fn a_key_is_given_up_when_what_is_confirmed_is_removed() {
+    story("a_key_is_given_up_when_what_is_confirmed_is_removed", shared(), |world| {
+        let a = settled_client(world, "5");
+        let backend = world.pusher();
+        world.push(backend, "5", "one");
+        world.set_store(Store::Refusing("remove"));
+        world.wait_ms(50);
+        world.pong(a);
+        world.note("The client goes. Others could merge an equal push with what is confirmed.");
+        world.drop_conn(a);
+        world.note("So the claim stands until the store has forgotten that.");
+        world.set_store(Store::Prompt);
+        world.wait_ms(1_000);
+    });
+}
+
+#[test]
+fn a_key_that_is_freed_behind_the_answer_that_it_is_taken() {
+    story("a_key_that_is_freed_behind_the_answer_that_it_is_taken", shared(), |world| {
+        let a = settled_client(world, "5");
+        let epoch = claim_elsewhere(world, "5");
+        world.wait_ms(9_000);
+        world.text(a, "5");
+        world.wait_ms(5_900);
+        world.note("It is asked whether the key is free: not yet, but by the time of the answer.");
+        world.set_store(Store::Slow);
+        let node = other_node();
+        let (now, until) = (world.now, world.now + Span::from_secs(15));
+        world.elsewhere(Op::Claim(ClaimOp::Renew { node, now, until }));
+        world.wait_ms(200);
+        release_elsewhere(world, "5", epoch);
+        world.set_store(Store::Prompt);
+    });
+}
+
+#[test]
 fn a_key_that_is_freed_while_it_is_asked_for() {
     story("a_key_that_is_freed_while_it_is_asked_for", shared(), |world| {
         let a = settled_client(world, "5");

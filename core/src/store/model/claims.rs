@@ -78,10 +78,11 @@ impl Claims {
         self.claims.get(key).map_or(0, |claim| claim.epoch)
     }
 
-    /// Tells whoever claimed the key last that messages wait.
-    pub(super) fn wake(&mut self, key: &Key) {
-        if let Some(Claim { node, .. }) = self.claims.get(key) {
-            self.tell(node.clone(), Notice::MessageStored(key.clone()));
+    /// Tells whoever claimed the key last that messages wait, unless it is the sender, whose claim has
+    /// this epoch. It may serve the key although its lease is over here.
+    pub(super) fn wake(&mut self, key: &Key, epoch: u64) {
+        if let Some(claim) = self.claims.get(key).filter(|claim| claim.epoch != epoch) {
+            self.tell(claim.node.clone(), Notice::MessageStored(key.clone()));
         }
     }
 
@@ -113,21 +114,25 @@ impl Claims {
 
     /// Takes a key. A claim needs no lease, but holds nothing without one.
     fn claim(&mut self, key: Key, node: Node, manner: Manner, now: Time) -> ClaimAnswer {
-        let before = self.holder(&key, now).filter(|holder| **holder != node).cloned();
+        let is_taken = self.holder(&key, now).is_some_and(|holder| *holder != node);
         let claim = self.claims.get(&key);
+        let is_own = claim.is_some_and(|claim| claim.node == node);
         let previous = claim.map_or(0, |claim| claim.epoch);
-        if manner == Manner::Keep {
-            if before.is_some() {
-                return ClaimAnswer::Taken;
-            }
-            if claim.is_some_and(|claim| claim.node == node) {
-                return ClaimAnswer::Claimed { epoch: previous, previous };
-            }
+        if manner == Manner::Keep && is_taken {
+            return ClaimAnswer::Taken;
+        }
+        if manner == Manner::Keep && is_own {
+            return ClaimAnswer::Claimed { epoch: previous, previous };
         }
         self.last_epoch += 1;
         let epoch = self.last_epoch;
-        if let Some(before) = &before {
-            self.tell(before.clone(), Notice::KeyTaken { key: key.clone(), epoch });
+        let before = match claim {
+            Some(claim) if is_own => claim.before.clone(),
+            Some(claim) => Some(claim.node.clone()),
+            None => None,
+        };
+        if let Some(before) = before.clone().filter(|_| !is_own) {
+            self.tell(before, Notice::KeyTaken { key: key.clone(), epoch });
         }
         self.claims.insert(key, Claim { node, epoch, before });
         ClaimAnswer::Claimed { epoch, previous }

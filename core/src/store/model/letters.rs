@@ -45,7 +45,7 @@ impl Model {
             true
         });
         if !ids.is_empty() {
-            self.claims.wake(key);
+            self.claims.wake(key, 0);
         }
         ids
     }

@@ -4,7 +4,7 @@ use super::Model;
 use super::names::Seen;
 use crate::id::{Key, MessageId};
 use crate::record::DeathReason;
-use crate::store::{Append, Appended, Loaded, Notice, Retry, StoredMessage};
+use crate::store::{Append, Appended, Loaded, Retry, StoredMessage};
 use crate::time::Time;
 
 impl Model {
@@ -22,8 +22,9 @@ impl Model {
     ///    nor die (when that message does not wait, there are none), and neither do the `spare`
     ///    oldest.
     ///
-    /// When another node serves the key, the sender does not know the window: nothing is merged,
-    /// the `limit` oldest messages neither count nor die, and that node is told.
+    /// When another node has claimed the key, nothing is merged, and that node is told, also of a
+    /// duplicate. When its lease holds, it serves the key, and the sender does not know the window: the
+    /// `limit` oldest messages neither count nor die.
     pub(super) fn append(&mut self, mut append: Append) -> Appended {
         if let Some(position) = self.position(&append) {
             self.counts.repeated += 1;
@@ -33,6 +34,7 @@ impl Model {
             Seen::Never => {}
             Seen::Same(first) => {
                 self.counts.duplicates += 1;
+                self.claims.wake(&append.key, append.epoch);
                 return Appended::Duplicate { first: first.message, promise: first.promise };
             }
             Seen::Other => {
@@ -40,12 +42,15 @@ impl Model {
                 return Appended::Conflict;
             }
         }
-        let other = self.claims.other(&append.key, append.epoch, append.accepted_at).cloned();
-        let other = other.map(|node| (node, append.key.clone()));
-        if other.is_some() {
-            append.merge_within = None;
+        let (key, epoch) = (append.key.clone(), append.epoch);
+        let is_elsewhere = self.claims.other(&key, epoch, append.accepted_at).is_some();
+        if is_elsewhere {
             append.window_end = None;
             append.spare = append.limit;
+        }
+        if ![0, epoch].contains(&self.claims.epoch(&key)) {
+            // What waits may be confirmed, also by a node whose lease is over.
+            append.merge_within = None;
         }
         if let Some(into) = self.merges_with(&append) {
             self.counts.merged += 1;
@@ -54,9 +59,11 @@ impl Model {
         }
         self.names.record(&append, append.id);
         let (position, evicted) = self.store(append);
-        let Some((node, key)) = other else { return Appended::Stored { position, evicted } };
-        self.claims.tell(node, Notice::MessageStored(key));
-        Appended::Elsewhere { position, evicted }
+        self.claims.wake(&key, epoch);
+        match is_elsewhere {
+            true => Appended::Elsewhere { position, evicted },
+            false => Appended::Stored { position, evicted },
+        }
     }
 
     /// The position of a message that is already there.

@@ -176,12 +176,12 @@ impl Naive {
                 }
             }
         }
-        let other = self.claim_on(&key).filter(|claim| {
-            claim.epoch != append.epoch && self.lives(&claim.node, append.accepted_at)
-        });
-        let is_elsewhere = other.is_some();
-        if is_elsewhere {
+        let other = self.claim_on(&key).filter(|claim| claim.epoch != append.epoch);
+        let is_elsewhere = other.is_some_and(|it| self.lives(&it.node, append.accepted_at));
+        if other.is_some() {
             append.merge_within = None;
+        }
+        if is_elsewhere {
             append.window_end = None;
             append.spare = append.limit;
         }

@@ -19,16 +19,21 @@ local claims = call('HMGET', base .. 'claims', unpack(keys))
 local none_waits = call('EXISTS', unpack(mailboxes)) == 0
 local answers = {}
 
--- The node that serves the key, if it is another than the sender.
-local ends = {}
-local function server(n)
+-- The node that has claimed the key, if it is not the sender under its last claim. It is told also when
+-- its lease is over, for it may not know that.
+local function other(n)
   local claim = claims[n]
   if not claim or sub(claim, 1, 8) == ARGV[7 * n - 2] then
     return nil
   end
-  local node = claimant(claim)
+  return claimant(claim)
+end
+
+-- Whether its lease holds, so that it serves the key.
+local ends = {}
+local function serves(node, n)
   ends[node] = ends[node] or tonumber(call('ZSCORE', base .. 'leases', node) or 0)
-  return ends[node] > clock(struct.unpack('>I8', ARGV[7 * n - 4])) and node or nil
+  return ends[node] > clock(struct.unpack('>I8', ARGV[7 * n - 4]))
 end
 
 -- Those that are only to be added, and what the list of keys lacks.
@@ -63,7 +68,9 @@ local function add()
     answers[n] = position + i
     if others[n] then
       tell(others[n], 's' .. keys[n])
-      answers[n] = { 'elsewhere', position + i, {} }
+      if serves(others[n], n) then
+        answers[n] = { 'elsewhere', position + i, {} }
+      end
     end
   end
 end
@@ -78,6 +85,8 @@ local function keep(n)
     return struct.unpack('>I8', call('HGET', messages, id))
   end
   local count = call('ZCARD', waiting)
+  local node = other(n)
+  local is_elsewhere = node and serves(node, n)
 
   local name, over = nil, nil
   if #details > 27 then
@@ -86,6 +95,9 @@ local function keep(n)
     call('ZCARD', base .. 'names:ends')
     if first and accepted_at <= tonumber(string.sub(first, 54)) then
       if string.sub(first, 14, 53) == redis.sha1hex(payload) then
+        if node then
+          tell(node, 's' .. key)
+        end
         return { 'duplicate', string.sub(first, 1, 12), string.sub(first, 13, 13) }
       end
       return { 'conflict' }
@@ -107,9 +119,8 @@ local function keep(n)
     call('ZADD', ends, over, name)
   end
 
-  local other = server(n)
   local window_end = string.sub(details, 15, 15) == 'w' and string.sub(details, 16, 27)
-  if string.sub(details, 2, 2) == 'm' and count > 0 and not other then
+  if string.sub(details, 2, 2) == 'm' and count > 0 and not node then
     local last = call('ZRANGE', waiting, -1, -1)[1]
     if last ~= window_end and call('HSTRLEN', messages, last) == 24 + #payload then
       local value = call('HGET', messages, last)
@@ -123,7 +134,7 @@ local function keep(n)
 
   local function store()
     plain, fresh = { n }, count == 0 and { 0, key } or {}
-    others[n] = other
+    others[n] = node
     add()
     record(id)
     return answers[n]
@@ -137,7 +148,7 @@ local function keep(n)
 -- include common.lua
   probe(key)
   local stored, first = store(), limit
-  if not other then
+  if not is_elsewhere then
     local rank = window_end and call('ZRANK', waiting, window_end)
     first = math.max(rank and rank + 1 or 0, (struct.unpack('>I4', details, 11)))
   end
@@ -147,7 +158,7 @@ local function keep(n)
   end
   local oldest = call('ZRANGE', waiting, first, first + excess - 1)
   local evicted = bury(key, oldest, at, string.sub(ARGV[7 * n - 4], 1, 8), '3')
-  return { other and 'elsewhere' or 'stored', other and stored[2] or stored, evicted }
+  return { is_elsewhere and 'elsewhere' or 'stored', is_elsewhere and stored[2] or stored, evicted }
 end
 
 local seen, counts, try = {}, {}, redis.pcall
@@ -160,9 +171,9 @@ for n = 1, total do
     answers[n] = count
   elseif not known[n] and not seen[id] and #details == 27
     and count < tonumber(ARGV[7 * n - 1])
-    and (count == 0 or sub(details, 2, 2) == '-' or server(n))
+    and (count == 0 or sub(details, 2, 2) == '-' or other(n))
   then
-    others[n] = server(n)
+    others[n] = other(n)
     plains = plains + 1
     plain[plains] = n
     if count == 0 then

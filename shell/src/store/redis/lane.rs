@@ -6,6 +6,7 @@
 
 use super::connection::{Connection, Mark, Server};
 use super::report::Report;
+use super::subscriber::Notices;
 use crate::codec::redis::encode::Encoder;
 use crate::codec::redis::pipeline::{Pipeline, Trouble};
 use crate::journal::{Journal, Trouble as Told};
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 use steadfast_core::id::OpId;
-use steadfast_core::store::{Answer, Op};
+use steadfast_core::store::{Answer, Notice, Op};
 
 /// So many operations are sent at once, and so many bytes, more or less.
 const OPERATIONS: usize = 1_000;
@@ -51,6 +52,8 @@ pub(super) struct Lane {
     predecessor: Option<Mark>,
     retry: Retry,
     handoff: Arc<Handoff>,
+    /// Where it is told that what others did may have been missed.
+    notices: Option<Arc<Notices>>,
     report: Report,
     /// Whether the operator has been told why what is answered may be lost.
     has_doubted: bool,
@@ -94,6 +97,7 @@ impl Lane {
             predecessor: None,
             retry,
             handoff: Arc::default(),
+            notices: None,
             report: Report::new(journal),
             has_doubted: false,
             out: Vec::new(),
@@ -103,6 +107,12 @@ impl Lane {
     /// What passes between it and the event loop.
     pub(super) fn handoff(&self) -> Arc<Handoff> {
         Arc::clone(&self.handoff)
+    }
+
+    /// Has it tell, whenever it connects again, that something may have been missed: a server that took
+    /// the place of another may not know the claims that the other one had.
+    pub(super) fn doubt_claims(&mut self, notices: Arc<Notices>) {
+        self.notices = Some(notices);
     }
 
     /// How it is doing.
@@ -312,9 +322,13 @@ impl Lane {
 
     /// Connects, or notes when to try again.
     pub(super) fn connect(&mut self) {
+        let is_first = self.predecessor.is_none();
         match self.try_connect() {
             Ok(connection) => {
                 self.connection = Some(connection);
+                if let Some(notices) = self.notices.as_ref().filter(|_| !is_first) {
+                    notices.put(Notice::Missed);
+                }
                 self.retry.pause = PAUSE.0;
                 self.report.works(&self.server.title());
             }

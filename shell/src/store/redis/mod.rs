@@ -163,6 +163,7 @@ impl Redis {
         let channel = encode::channel(prefix, &node);
         let subscriber = Subscriber::new(server(&shards[0])?, channel, journal());
         let (notices, notices_health) = (subscriber.notices(), subscriber.health());
+        messages.iter_mut().for_each(|lane| lane.doubt_claims(Arc::clone(&notices)));
         subscriber.spawn().map_err(|error| format!("cannot start a thread: {error}"))?;
         Ok(Self {
             notices,

@@ -62,7 +62,8 @@ impl Notices {
         self.stopped.notify_all();
     }
 
-    fn put(&self, notice: Notice) {
+    /// Adds one, and wakes the event loop.
+    pub(super) fn put(&self, notice: Notice) {
         let mut waiting = self.waiting();
         if notice == Notice::Missed || waiting.len() >= MAX_WAITING {
             // All claims are looked after then: what was told of some says nothing more.
