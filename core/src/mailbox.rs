@@ -230,6 +230,11 @@ impl Mailbox {
         }
     }
 
+    /// The epoch of this node's claim, which may stand although it is not needed any more, or zero.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.claim.epoch().max(self.releasing)
+    }
+
     /// Whether the store may still have what it was told to remove or to set aside.
     pub(crate) fn is_clearing(&self) -> bool {
         self.removing > 0 || !self.burying.is_empty()

@@ -22,7 +22,15 @@ pub(crate) enum Pending {
     Retry { mailbox: u32, retries: Vec<Retry>, attempt: u32 },
     /// Messages are being set aside: of none when what was let wait again meanwhile may be among
     /// them, and the burial is not to be given again.
-    Bury { mailbox: u32, ids: Vec<MessageId>, reason: DeathReason, at: Time, attempt: u32 },
+    Bury {
+        mailbox: u32,
+        ids: Vec<MessageId>,
+        reason: DeathReason,
+        at: Time,
+        /// The epoch of the claim under which it was last given to the store.
+        epoch: u64,
+        attempt: u32,
+    },
     /// Expired messages are being looked for.
     Expire,
     /// Dead letters are being dropped.

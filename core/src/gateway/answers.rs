@@ -72,10 +72,15 @@ impl Gateway {
                 self.on_removed(mailbox, first, withdrawn);
             }
             (Pending::Retry { .. }, Answer::Retried) => {}
-            (Pending::Bury { mailbox, reason, ids, .. }, Answer::Buried(buried)) => {
+            (Pending::Bury { mailbox, reason, mut ids, at, epoch, .. }, Answer::Buried(buried)) => {
                 let burying = &mut self.mailbox(mailbox).burying;
                 ids.iter().for_each(|id| assert!(burying.remove(id), "{id} was to be buried"));
                 self.on_buried(mailbox, reason, &buried);
+                if self.registry.get(mailbox).epoch() != epoch {
+                    // This node has claimed the key anew meanwhile: the store took it for another.
+                    ids.retain(|id| !buried.contains(id));
+                    self.bury(mailbox, ids, reason, at);
+                }
                 self.release_when_cleared(mailbox);
             }
             (Pending::Expire, Answer::Expired(expired)) => self.on_expired(expired),
@@ -117,7 +122,7 @@ impl Gateway {
             Appended::Elsewhere { evicted, .. } => {
                 // It may have been written here too: whether a connection that has lost its key
                 // counts as live, nobody can tell. If it was claimed since, this node is the other.
-                if self.registry.get(append.mailbox).claim.epoch() == append.epoch {
+                if self.registry.get(append.mailbox).epoch() == append.epoch {
                     self.lose_key(append.mailbox);
                 }
                 self.on_stored(&append, Promise::Queued);
@@ -265,7 +270,7 @@ impl Gateway {
             }
             let known = self.known_ids(slot);
             ids.retain(|id| !known.contains(id));
-            self.bury(slot, ids, DeathReason::Ttl);
+            self.bury(slot, ids, DeathReason::Ttl, self.now);
             self.registry.dispose(slot);
         }
         if more {
@@ -317,8 +322,8 @@ impl Gateway {
                 }
             }
             Pending::Bury { ids, .. } if ids.is_empty() => {}
-            Pending::Bury { mailbox, ids, reason, at, attempt } => {
-                let again = Pending::Bury { mailbox, ids, reason, at, attempt: attempt + 1 };
+            Pending::Bury { mailbox, ids, reason, at, epoch, attempt } => {
+                let again = Pending::Bury { mailbox, ids, reason, at, epoch, attempt: attempt + 1 };
                 self.park(op, again, attempt);
             }
             Pending::Link { conn, asked } => self.on_link_failed(conn, asked),
@@ -381,8 +386,8 @@ impl Gateway {
     }
 
     /// Gives the store an operation that can be made from what is remembered of it.
-    pub(super) fn issue_again(&mut self, pending: Pending) {
-        let request = match &pending {
+    pub(super) fn issue_again(&mut self, mut pending: Pending) {
+        let request = match &mut pending {
             Pending::Append(_)
             | Pending::Expire
             | Pending::TrimDead(_)
@@ -402,13 +407,14 @@ impl Gateway {
             }
             Pending::Retry { mailbox, retries, .. } => {
                 let mailbox = self.registry.get(*mailbox);
-                let (key, epoch) = (mailbox.key.clone(), mailbox.claim.epoch());
+                let (key, epoch) = (mailbox.key.clone(), mailbox.epoch());
                 Op::Retry { key, retries: retries.clone(), epoch }
             }
-            Pending::Bury { mailbox, ids, reason, at, .. } => {
+            Pending::Bury { mailbox, ids, reason, at, epoch, .. } => {
                 let mailbox = self.registry.get(*mailbox);
-                let (key, epoch) = (mailbox.key.clone(), mailbox.claim.epoch());
-                Op::Bury { key, ids: ids.clone(), reason: *reason, at: *at, epoch }
+                *epoch = mailbox.epoch();
+                let (key, ids) = (mailbox.key.clone(), ids.clone());
+                Op::Bury { key, ids, reason: *reason, at: *at, epoch: *epoch }
             }
             Pending::Claim { mailbox, .. } => Op::Claim(self.claim_op(*mailbox)),
             Pending::Release { mailbox, epoch, .. } => {

@@ -274,16 +274,22 @@ impl Gateway {
         if !retries.is_empty() && !self.operations.join_parked(slot, &retries) {
             self.issue_again(Pending::Retry { mailbox: slot, retries, attempt: 0 });
         }
-        self.bury(slot, dead, DeathReason::Tries);
+        self.bury(slot, dead, DeathReason::Tries, self.now);
     }
 
     /// Tells the store to set messages aside, unless it was told before.
-    pub(super) fn bury(&mut self, slot: u32, mut ids: Vec<MessageId>, reason: DeathReason) {
+    pub(super) fn bury(
+        &mut self,
+        slot: u32,
+        mut ids: Vec<MessageId>,
+        reason: DeathReason,
+        at: Time,
+    ) {
         let burying = &mut self.mailbox(slot).burying;
         ids.retain(|id| burying.insert(*id));
         if !ids.is_empty() {
-            let at = self.now;
-            self.issue_again(Pending::Bury { mailbox: slot, ids, reason, at, attempt: 0 });
+            let (mailbox, epoch) = (slot, 0);
+            self.issue_again(Pending::Bury { mailbox, ids, reason, at, epoch, attempt: 0 });
         }
     }
 

@@ -225,7 +225,7 @@ impl Gateway {
             Claim::Lost { .. } => Before::Other,
             Claim::Asked { before, .. } => before,
         };
-        let last = mailbox.claim.epoch();
+        let last = mailbox.epoch();
         mailbox.claim = Claim::Asked { manner, before, last, heard: 0, again: None };
         mailbox.releasing = 0;
         self.arm_mailbox(slot);

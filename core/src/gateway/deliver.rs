@@ -239,7 +239,7 @@ impl Gateway {
             // Nothing new before what is too much for one load: not again at once.
             mailbox.resume_at = again_at;
         }
-        self.bury(slot, dead, DeathReason::Ttl);
+        self.bury(slot, dead, DeathReason::Ttl, self.now);
         self.note_tail(slot, loaded.tail);
         self.pump(slot);
         self.arm_mailbox(slot);

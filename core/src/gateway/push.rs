@@ -258,7 +258,7 @@ impl Gateway {
             limit: self.config.mailbox_limit,
             window_end: mailbox.window_end(id),
             spare: mailbox.spare(id),
-            epoch: mailbox.claim.epoch(),
+            epoch: mailbox.epoch(),
         };
         let (reply, epoch) = (Some(to), append.epoch);
         let pending = PendingAppend { mailbox: slot, id, entry, promise, reply, epoch };
