@@ -280,6 +280,25 @@ fn a_claim_that_waits_when_its_last_connection_is_gone() {
 }
 
 #[test]
+fn a_burial_that_is_given_again_behind_a_new_claim() {
+    let config = Config { retry_max: 1, ..shared() };
+    story("a_burial_that_is_given_again_behind_a_new_claim", config, |world| {
+        let a = settled_client(world, "5");
+        let backend = world.pusher();
+        world.push(backend, "5", "one");
+        world.set_store(Store::Refusing("bury"));
+        world.note("The only try fails, and the store does not set the message aside yet.");
+        world.drop_conn(a);
+        world.note("Its client is back. The claim is carried out, and its answer is on its way.");
+        world.set_store(Store::Slow);
+        world.client("5");
+        world.wait_ms(150);
+        world.note("The burial came under the claim before that: it is given once more.");
+        world.set_store(Store::Prompt);
+    });
+}
+
+#[test]
 fn a_key_is_given_up_when_what_is_confirmed_is_removed() {
     story("a_key_is_given_up_when_what_is_confirmed_is_removed", shared(), |world| {
         let a = settled_client(world, "5");

@@ -434,6 +434,18 @@ fn what_a_node_may_have_confirmed_is_not_merged_with_by_others() {
 }
 
 #[test]
+fn a_duplicate_of_another_node_is_told_to_it() {
+    let mut model = check(
+        "renew a1 at=1 until=9                                => renewed
+         claim a1 at=1                                        => epoch 1 after 0
+         append 1 x name=n window=5 at=1 epoch=1 promise=ok   => at 1
+         append 2 x name=n window=5 at=2                      => duplicate of 1 Ok",
+    );
+    let told: Vec<_> = model.take_notices().into_iter().map(|(_, notice)| notice).collect();
+    assert_eq!(told, [Notice::MessageStored(Key::new("k"))]);
+}
+
+#[test]
 fn a_node_that_takes_its_own_key_again_still_knows_whom_it_had_it_from() {
     let mut model = check(
         "renew a1 at=1 until=9                         => renewed
