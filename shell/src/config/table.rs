@@ -197,7 +197,7 @@ pub static SETTINGS: &[Setting] = &[
         Process,
         redis_prefix,
         Kind::Text("TEXT"),
-        "What the names of all keys in Redis begin with"
+        "What the names of all keys in Redis but the devices' begin with"
     ),
     row!(
         Process,

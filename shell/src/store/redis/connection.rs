@@ -10,8 +10,9 @@ use std::time::Duration;
 
 /// The version of the layout of our keys. Data of another one are not touched.
 const VERSION: &str = "1";
-/// The oldest Redis that has all commands the scripts use.
-const OLDEST: (u32, u32) = (6, 2);
+/// The oldest Redis that says what is wrong when a script meets it: before 7.0 `READONLY`, `OOM` and the
+/// like are wrapped in an error of the script's.
+const OLDEST: (u32, u32) = (7, 0);
 
 /// A server and how to reach it.
 #[derive(Debug)]
