@@ -7,7 +7,7 @@ local function text(number)
   return string.format('%.0f', number)
 end
 local place = redis.call('GET', KEYS[1] .. 'claims:place') or '0'
-local found = forgets and redis.call('HSCAN', claims, place, 'COUNT', 200)
+local found = forgets and redis.call('HSCAN', claims, place, 'COUNT', 50)
 redis.call('ZREMRANGEBYSCORE', leases, '-inf', text(now - (forgets and 3600000000 or 0)))
 redis.call('ZADD', leases, 'GT', text(now + ARGV[3]), ARGV[1])
 if found then
