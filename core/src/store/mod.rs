@@ -374,9 +374,8 @@ pub enum Target {
 #[derive(Clone, Debug, PartialEq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum SessionOp {
-    /// Keep a session, replacing the one of the same id unless that has not expired and more has
-    /// been applied to it: two nodes may have the same session, and ops come in one order only.
-    /// Answered with [`Answer::SessionKept`] in both cases.
+    /// Keep a session, replacing the one of the same id unless that has not expired and
+    /// [is ahead](Session::is_ahead_of): two nodes may have the same session. Answered with [`Answer::SessionKept`] in both cases.
     Put {
         /// The session.
         session: Session,
@@ -408,6 +407,15 @@ pub struct Session {
     pub deaths_seen: u64,
     /// From when on it is unknown.
     pub expires_at: Time,
+}
+
+impl Session {
+    /// Whether more was applied to it than to another state of it, or as much and its client was told
+    /// of more deaths: ops come in one order only, and nobody is told less.
+    #[must_use]
+    pub fn is_ahead_of(&self, other: &Self) -> bool {
+        (self.applied, self.deaths_seen) > (other.applied, other.deaths_seen)
+    }
 }
 
 /// Operations on devices. Those on the log are in the order they were given.

@@ -93,7 +93,11 @@ impl Naive {
             Op::Session(SessionOp::Put { session, now }) => {
                 let kept = self.sessions.iter().rev().find(|kept| kept.id == session.id);
                 let kept = kept.filter(|kept| kept.expires_at > now);
-                if kept.is_none_or(|kept| kept.applied <= session.applied) {
+                let is_older = |kept: &Session| match kept.applied == session.applied {
+                    true => kept.deaths_seen <= session.deaths_seen,
+                    false => kept.applied < session.applied,
+                };
+                if kept.is_none_or(is_older) {
                     self.sessions.push(session);
                 }
                 Answer::SessionKept

@@ -81,7 +81,7 @@ impl Line<'_> {
                     key,
                     context: self.word(2).unwrap().into(),
                     applied: self.number("applied").unwrap_or(0),
-                    deaths_seen: 0,
+                    deaths_seen: self.number("deaths").unwrap_or(0),
                     expires_at: self.time("expires"),
                 };
                 Op::Session(SessionOp::Put { session, now: self.time("at") })

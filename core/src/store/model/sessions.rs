@@ -58,7 +58,7 @@ impl Sessions {
 
     fn put(&mut self, session: Session, now: Time) {
         let kept = self.by_id.get(&session.id);
-        if kept.is_some_and(|kept| kept.expires_at > now && kept.applied > session.applied) {
+        if kept.is_some_and(|kept| kept.expires_at > now && kept.is_ahead_of(&session)) {
             return;
         }
         let entry = (session.expires_at, session.id.clone());

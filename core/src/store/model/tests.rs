@@ -479,7 +479,9 @@ fn a_session_to_which_more_was_applied_stays_until_it_expires() {
         "put s two applied=2 at=1 expires=5     => kept
          put s one applied=1 at=2 expires=9     => kept
          get s at=3                             => found two
-         put s other applied=2 at=3 expires=6   => kept
+         put s other applied=2 at=3 expires=6 deaths=2 => kept
+         get s at=4                             => found other
+         put s untold applied=2 at=4 expires=6 deaths=1 => kept
          get s at=4                             => found other
          put s one applied=1 at=6 expires=9     => kept
          get s at=7                             => found one",

@@ -35,7 +35,7 @@ impl Engine {
         let expiry = session_expiry_record(session.expires_at, &session.id);
         let old = self.session(&session.id)?;
         let alive = old.as_ref().filter(|old| old.expires_at > now);
-        if alive.is_some_and(|old| old.applied > session.applied) {
+        if alive.is_some_and(|old| old.is_ahead_of(session)) {
             return Ok(());
         }
         if let Some(old) = old
