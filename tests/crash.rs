@@ -53,40 +53,37 @@ fn nothing_answered_is_lost_by_kills() {
     println!("{replay}");
     // A kill is mostly waited for: two worlds take the time of one.
     let halves = [(seed, rounds.div_ceil(2)), (seed.wrapping_add(1), rounds / 2)];
-    let cut_short = thread::scope(|scope| {
-        let worlds = halves.map(|(seed, rounds)| {
-            let replay = &replay;
-            scope.spawn(move || kill_rounds(seed, rounds, replay))
-        });
-        let cut_short = worlds.map(|world| world.join().expect("its findings are printed"));
-        cut_short.iter().sum::<u32>()
+    let outcomes = thread::scope(|scope| {
+        let worlds = halves.map(|(seed, rounds)| scope.spawn(move || world_of_kills(seed, rounds)));
+        worlds.map(|world| world.join().expect("its findings are not panics"))
     });
+    let mut cut_short = 0;
+    for (kills::Outcome { findings, totals, starts }, (_, rounds)) in outcomes.iter().zip(halves) {
+        println!("{totals}\n{starts:?}");
+        let shown = findings.iter().take(20).map(String::as_str).collect::<Vec<_>>().join("\n");
+        assert!(shown.is_empty(), "{} findings:\n{shown}\nagain: {replay}", findings.len());
+        // Whether there was anything to find.
+        assert_eq!(totals.failed, 0, "a healthy store fails nothing: {totals}");
+        for (what, count) in [
+            ("ok", totals.ok),
+            ("queued", totals.queued),
+            ("unanswered", totals.unanswered),
+            ("repeated", totals.duplicates),
+        ] {
+            assert!(count >= rounds as usize, "hardly anything was {what}: {totals}");
+        }
+        cut_short += starts.cut_short;
+    }
     assert!(cut_short > 0 || rounds < ROUNDS, "no start was cut short");
 }
 
-/// One world of kills. Returns how many starts were cut short.
-fn kill_rounds(seed: u64, rounds: u32, replay: &str) -> u32 {
+/// Kills with a store of their own.
+fn world_of_kills(seed: u64, rounds: u32) -> kills::Outcome {
     let data = tempfile::tempdir().expect("a temporary directory");
     let data = data.path().to_str().expect("a path in UTF-8");
     let store = ["--data", data];
     let (addresses, patience) = (own_addresses(), Duration::from_secs(20));
-    let plan = kills::Plan { seed, rounds, store: &store, addresses, patience };
-    let outcome = kills::run(&plan);
-    println!("{}\n{:?}", outcome.totals, outcome.starts);
-    let shown = outcome.findings.iter().take(20).map(String::as_str).collect::<Vec<_>>().join("\n");
-    assert!(shown.is_empty(), "{} findings:\n{shown}\nagain: {replay}", outcome.findings.len());
-    // Whether there was anything to find.
-    let kills::Outcome { totals, starts, .. } = outcome;
-    assert_eq!(totals.failed, 0, "a healthy store fails nothing: {totals}");
-    for (what, count) in [
-        ("ok", totals.ok),
-        ("queued", totals.queued),
-        ("unanswered", totals.unanswered),
-        ("repeated", totals.duplicates),
-    ] {
-        assert!(count >= rounds as usize, "hardly anything was {what}: {totals}");
-    }
-    starts.cut_short
+    kills::run(&kills::Plan { seed, rounds, store: &store, addresses, patience })
 }
 
 /// The database consists of several files; whatever of them is there, the next start goes well.
