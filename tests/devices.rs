@@ -137,8 +137,9 @@ fn a_log_gets_from_the_device_over_redis_to_the_file() {
     let world = World::start();
     let daemon = Daemon::start(&["--redis", &world.redis.url()]);
     let client = device(&daemon, "A-1");
-    let links: BTreeMap<String, String> = world.ask(&["HGETALL", "device:links"]);
-    assert_eq!(links.keys().collect::<Vec<_>>(), ["A-1"]);
+    // It is noted beside the answer to its first message, not before it.
+    let linked = || world.ask::<BTreeMap<String, String>>(&["HGETALL", "device:links"]);
+    assert!(poll_until(PATIENCE, || linked().keys().eq(["A-1"])), "{}", daemon.output());
     for n in 1..=20 {
         upload(&client, "A-1", &json!({"日志": n}));
         assert!(is_answered(&client, n), "{}", daemon.output());
@@ -156,8 +157,7 @@ fn a_log_gets_from_the_device_over_redis_to_the_file() {
     stop(consumer);
     assert_eq!(world.lines()[20], r#""later""#);
     drop(client);
-    let is_unlinked =
-        || world.ask::<BTreeMap<String, String>>(&["HGETALL", "device:links"]).is_empty();
+    let is_unlinked = || linked().is_empty();
     assert!(poll_until(PATIENCE, is_unlinked), "a device that is gone is linked to nothing");
 }
 
