@@ -375,7 +375,8 @@ pub enum Target {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum SessionOp {
     /// Keep a session, replacing the one of the same id unless that has not expired and
-    /// [is ahead](Session::is_ahead_of): two nodes may have the same session. Answered with [`Answer::SessionKept`] in both cases.
+    /// [is ahead](Session::is_ahead_of): two nodes may have the same session. Answered with
+    /// [`Answer::SessionKept`] in both cases.
     Put {
         /// The session.
         session: Session,

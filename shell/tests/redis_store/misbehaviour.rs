@@ -7,8 +7,9 @@ use redis::Value;
 use rustix::process::Signal;
 use steadfast_core::id::{ConnId, Key};
 use steadfast_core::record::DeathReason;
-use steadfast_core::store::{Answer, DeviceAnswer, DeviceOp, Op};
+use steadfast_core::store::{Answer, DeviceAnswer, DeviceOp, Notice, Op};
 use steadfast_core::time::Time;
+use steadfast_shell::store::Backend as _;
 use steadfast_shell::store::redis::Options;
 
 const KEPT: Answer = Answer::Device(DeviceAnswer::Kept);
@@ -96,6 +97,23 @@ fn a_connection_that_is_cut_in_mid_pipeline_fails_only_what_was_unanswered() {
     let missing: Vec<_> = stored.iter().filter(|n| !found.contains(n)).collect();
     assert_eq!(missing, [&0_u64; 0], "what was answered is there");
     recovers(&store);
+}
+
+/// Another server may have taken the place of the first, and not know what that one had acknowledged.
+#[test]
+fn a_connection_that_is_made_again_has_all_claims_doubted() {
+    let server = RedisServer::start();
+    let mut store = Store::open(&options(&server));
+    let mut missed = || {
+        let mut notices = Vec::new();
+        store.redis.notices(&mut notices);
+        notices.contains(&Notice::Missed).then_some(())
+    };
+    wait_for("the subscription", &mut missed);
+    assert_eq!(missed(), None, "told once");
+    // Those who subscribe stay connected.
+    server.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    wait_for("the doubt", &mut missed);
 }
 
 #[test]
